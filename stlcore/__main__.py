@@ -1,0 +1,189 @@
+"""The command line: ``python -m stlcore list | run | claims | pair | student``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import yaml
+
+from stlcore import claims as claim_table
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; the exit code is 2 for a wrong request, 1 for a failed page."""
+    parser = argparse.ArgumentParser(prog="python -m stlcore", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    listing = commands.add_parser("list", help="every page with source, claims and last run")
+    listing.set_defaults(command=_list)
+
+    run = commands.add_parser("run", help="run one page, with other parameters if you like")
+    run.add_argument("page", help="for example c10")
+    run.add_argument(
+        "-p",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="a parameter, as often as needed",
+    )
+    run.add_argument("--profile", choices=["quick", "paper"], help="all sizes at once")
+    run.add_argument(
+        "-o", "--output", type=Path, help="executed notebook (default: runs/<page>.ipynb)"
+    )
+    run.add_argument("--keep", action="store_true", help="write its tables to book/results/")
+    run.set_defaults(command=_run)
+
+    claims = commands.add_parser("claims", help="the claims of all executed pages")
+    form = claims.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="as a list of objects")
+    form.add_argument("--markdown", type=Path, metavar="FILE", help="write the book's page")
+    claims.set_defaults(command=_claims)
+
+    pairing = commands.add_parser(
+        "pair", help="put every page in normal form, with its .ipynb beside it"
+    )
+    pairing.set_defaults(command=_pair)
+
+    student = commands.add_parser("student", help="a page without its solutions")
+    student.add_argument("page")
+    student.add_argument("-o", "--output", type=Path, required=True)
+    student.set_defaults(command=_student)
+
+    options = parser.parse_args(arguments)
+    from papermill.exceptions import PapermillExecutionError
+
+    from stlcore.runner import UsageError
+
+    try:
+        return options.command(options)
+    except UsageError as error:
+        print(f"stlcore: {error}", file=sys.stderr)
+        return 2
+    except PapermillExecutionError as error:
+        last = str(error.evalue).strip() or error.ename
+        print(f"stlcore: {options.page} failed with {error.ename}: {last}", file=sys.stderr)
+        print("stlcore: the notebook as far as it came lies in runs/failed/", file=sys.stderr)
+        return 1
+
+
+def _list(options) -> int:
+    from stlcore.runner import executed_records, pages
+
+    records = {record["page"]["id"]: record for record in executed_records()}
+    for page in pages():
+        record = records.get(page.id)
+        state = "never run"
+        if record:
+            rows = [row for row in record["claims"] if not row["control"]]
+            held = sum(row["verdict"] == "reproduced" for row in rows)
+            run = record["provenance"]
+            state = f"{held}/{len(rows)} claims, {run['seconds']:.1f} s on {run['finished']}"
+        print(f"{page.id}  {page.title}\n      {page.source} · {state}")
+    return 0
+
+
+def _run(options) -> int:
+    from stlcore.page import ROOT
+    from stlcore.runner import find_page, keep_results, run_page
+
+    page = find_page(options.page)
+    given = {name: yaml.safe_load(value) for name, value in options.p}
+    if options.profile:
+        given["profile"] = options.profile
+    output = options.output or ROOT / "runs" / f"{page.path.stem}.ipynb"
+    record = run_page(page, output, given)
+    rows = [row for row in record["claims"] if not row["control"]]
+    held = sum(row["verdict"] == "reproduced" for row in rows)
+    print(
+        f"{page.id}: {held} of {len(rows)} claims reproduced in "
+        f"{record['provenance']['seconds']:.1f} s -> {output}"
+    )
+    if options.keep:
+        for path in keep_results(page, record):
+            print(f"kept {path.relative_to(ROOT)}")
+    return 0
+
+
+def _claims(options) -> int:
+    from stlcore.runner import UsageError, executed_records, pages
+
+    records = executed_records()
+    if not records:
+        raise UsageError("no page has been run yet; 'make book' runs them all")
+    rows = [row for record in records for row in record["claims"]]
+    if options.json:
+        print(json.dumps(rows, indent=1))
+    elif options.markdown:
+        links = {p.id: f"notebooks/{p.path.parent.name}/{p.path.stem}.html" for p in pages()}
+        options.markdown.write_text(_claims_page(rows, links), encoding="utf-8")
+    else:
+        for row in rows:
+            control = "control " if row["control"] else ""
+            print(f"{row['id']:<9} {control}{row['verdict']}: {row['sentence']}")
+    return 0
+
+
+def _claims_page(rows: list[dict], links: dict[str, str]) -> str:
+    asserted = [row for row in rows if not row["control"]]
+    count = {
+        verdict: sum(row["verdict"] == verdict for row in asserted)
+        for verdict in ("reproduced", "not reproduced", "not testable here")
+    }
+    alarm = sum(row["false_alarm"] for row in rows)
+    controls = len(rows) - len(asserted)
+    return "\n".join(
+        [
+            "# Claims",
+            "",
+            f"The {len(links)} pages of this book make {len(asserted)} claims: "
+            f"{count['reproduced']} reproduced, {count['not reproduced']} not reproduced, "
+            f"{count['not testable here']} not testable here.",
+            f"{controls} negative controls, wrong on purpose, were put to the same checks and "
+            "rejected.",
+            "",
+            "This table is written from the executed pages; nothing in it is typed by hand.",
+            "*Sure* means that chance cannot refute a true claim (an exact computation); "
+            "otherwise the column gives the probability that it does.",
+            f"All of them together raise a false alarm with probability at most {alarm:.2g}.",
+            "Each claim says whose statement it is: the **paper**'s, **derived** by us, our "
+            "**choice** of a constant the paper does not show, or **reconstructed** from a "
+            "proof.",
+            "",
+            "```{raw} html",
+            claim_table.table(rows, links),
+            "```",
+            "",
+        ]
+    )
+
+
+def _pair(options) -> int:
+    from stlcore.runner import pages, pair
+
+    for page in pages():
+        for path, text in pair(page).items():
+            if not path.exists() or path.read_text(encoding="utf-8") != text:
+                path.write_text(text, encoding="utf-8")
+                print(f"wrote {path.name}")
+    return 0
+
+
+def _student(options) -> int:
+    import nbformat
+
+    from stlcore.runner import UsageError, find_page, student_version
+
+    notebook = student_version(find_page(options.page))
+    try:
+        nbformat.write(notebook, options.output)
+    except OSError as error:
+        raise UsageError(f"cannot write {options.output}: {error.strerror}") from None
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,276 @@
+r"""Data cycles: what the training set of a round is made of.
+
+A cycle gives, for every round t, weights over {the fresh truth, the first real
+set, generation k < t}. The schemes of all three papers are such weights:
+
+=========================  ==========================================  ===========
+cycle                      training law of round t >= 2                paper
+=========================  ==========================================  ===========
+``fresh_mixture(share)``   share of truth, the rest generation t-1     C, Sec. 2
+``full_synthetic()``       generation t-1                              B, C
+``balanced()``             1/t of truth and of every generation        B
+``general(alpha, beta)``   any weights                                 B
+``fixed_real(share)``      a share of the *first* real set, re-used    A
+=========================  ==========================================  ===========
+
+Two modifiers apply to all of them: :meth:`Cycle.accumulated` (train on
+everything drawn so far) and :meth:`Cycle.filtered` (a classifier throws items
+away before training).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Self
+
+import numpy as np
+
+from stlcore.schedules import Share, as_share, check_count
+
+__all__ = [
+    "Cycle",
+    "Filter",
+    "Weights",
+    "balanced",
+    "filtered_share",
+    "fixed_real",
+    "fresh_mixture",
+    "full_synthetic",
+    "general",
+]
+
+
+class Weights(NamedTuple):
+    """Law of one round's training data; all entries together sum to 1.
+
+    Attributes
+    ----------
+    fresh : float
+        Weight of new draws from the truth.
+    first : float
+        Weight of the real data of round 1, used again.
+    generations : ndarray, shape (t - 1,)
+        Weights of the generations 1, ..., t - 1.
+    """
+
+    fresh: float
+    first: float
+    generations: np.ndarray
+
+
+class Filter(NamedTuple):
+    """A classifier that looks at each item but not at its label (paper C, App. D)."""
+
+    type1: float
+    """Probability that a real item is thrown away."""
+    type2: float
+    """Probability that a synthetic item is kept."""
+
+
+def filtered_share(share, type1: float, type2: float):
+    r"""Share of real data and fraction kept after a filter (paper C, Sec. 3).
+
+    Parameters
+    ----------
+    share : float or array_like
+        Share :math:`\alpha` of real items before the filter.
+    type1, type2 : float
+        Error rates :math:`\eta` and :math:`\nu`, see :class:`Filter`.
+
+    Returns
+    -------
+    share, kept : float or ndarray
+        :math:`\alpha'=\alpha(1-\eta)/q` and :math:`q=\alpha(1-\eta)+(1-\alpha)\nu`.
+
+    Raises
+    ------
+    ValueError
+        If a rate is outside [0, 1] or the filter keeps nothing at all.
+    """
+    share = np.asarray(share, dtype=float)
+    for name, rate in (("type-I", type1), ("type-II", type2)):
+        if not 0 <= rate <= 1:
+            raise ValueError(f"the {name} error rate must lie in [0, 1], not {rate!r}")
+    real = share * (1 - type1)
+    kept = real + (1 - share) * type2
+    if np.any(kept <= 0):
+        raise ValueError("the filter keeps nothing: no real item passes and no synthetic one")
+    return (real / kept)[()], kept[()]
+
+
+@dataclass(frozen=True)
+class Cycle(ABC):
+    """A data cycle; see the module's table for the ready-made ones.
+
+    Attributes
+    ----------
+    pooled : bool
+        Whether a round trains on all data drawn so far.
+    filter : Filter or None
+        The classifier applied from round 2 on.
+    """
+
+    pooled: bool = False
+    filter: Filter | None = None
+
+    #: How many past generations a round may draw from; None for all of them.
+    lookback = 1
+    #: Whether the first real set is used again.
+    reuses_first = False
+
+    @abstractmethod
+    def _mixture(self, t: int) -> Weights:
+        """Weights of round t >= 2 before any filter."""
+
+    def weights(self, t: int) -> Weights:
+        """Weights of round ``t`` (from 1), after the filter where there is one."""
+        t = check_count("the round", t)
+        if t == 1:
+            return Weights(1.0, 0.0, np.zeros(0))
+        mixture = self._mixture(t)
+        if self.filter is None:
+            return mixture
+        real = mixture.fresh + mixture.first
+        share, _ = filtered_share(real, *self.filter)
+        to_real = share / real if real else 0.0
+        to_synthetic = (1 - share) / (1 - real) if real < 1 else 0.0
+        return Weights(
+            mixture.fresh * to_real, mixture.first * to_real, mixture.generations * to_synthetic
+        )
+
+    def kept(self, t: int) -> float:
+        """Probability that an item of round ``t`` passes the filter (1 without one)."""
+        if self.filter is None or t == 1:
+            return 1.0
+        mixture = self._mixture(t)
+        return float(filtered_share(mixture.fresh + mixture.first, *self.filter)[1])
+
+    def check_rounds(self, rounds: int) -> None:
+        """Raise ValueError if the cycle is not defined for that many rounds."""
+        if rounds > 1:
+            self.weights(rounds)
+
+    def accumulated(self) -> Self:
+        """The same cycle, training on everything drawn so far."""
+        return replace(self, pooled=True)
+
+    def filtered(self, type1: float, type2: float) -> Self:
+        """The same cycle behind a filter with these error rates."""
+        filtered_share(0.5, type1, type2)  # checks the rates
+        return replace(self, filter=Filter(type1, type2))
+
+
+def _previous_only(t: int, weight: float) -> np.ndarray:
+    generations = np.zeros(t - 1)
+    generations[-1] = weight
+    return generations
+
+
+@dataclass(frozen=True)
+class _FreshMixture(Cycle):
+    share: Share = field(default_factory=lambda: Share.fixed(1))
+
+    def _mixture(self, t: int) -> Weights:
+        share = self.share.values(t)[-1]
+        return Weights(share, 0.0, _previous_only(t, 1 - share))
+
+
+@dataclass(frozen=True)
+class _FixedReal(_FreshMixture):
+    reuses_first = True
+
+    def _mixture(self, t: int) -> Weights:
+        share = self.share.values(t)[-1]
+        return Weights(0.0, share, _previous_only(t, 1 - share))
+
+
+@dataclass(frozen=True)
+class _Balanced(Cycle):
+    lookback = None
+
+    def _mixture(self, t: int) -> Weights:
+        return Weights(1 / t, 0.0, np.full(t - 1, 1 / t))
+
+
+@dataclass(frozen=True)
+class _General(Cycle):
+    alpha: tuple[float, ...] = ()
+    beta: tuple[tuple[float, ...], ...] = ()
+
+    lookback = None
+
+    def _mixture(self, t: int) -> Weights:
+        if t - 2 >= len(self.alpha):
+            raise ValueError(
+                f"the cycle has weights for {len(self.alpha) + 1} rounds, but {t} are asked for"
+            )
+        return Weights(self.alpha[t - 2], 0.0, np.array(self.beta[t - 2]))
+
+
+def fresh_mixture(share: Share | float) -> Cycle:
+    r"""Round t draws from :math:`\alpha_t p^* + (1-\alpha_t) p_{\hat\theta_{t-1}}`.
+
+    Parameters
+    ----------
+    share : Share or float
+        The share of fresh real data; a number means a fixed share.
+
+    Notes
+    -----
+    Paper C, Section 2. Draws are i.i.d. from the mixture, so the number of
+    real items is itself random.
+    """
+    return _FreshMixture(share=as_share(share))
+
+
+def full_synthetic() -> Cycle:
+    """Every round from 2 on draws from the previous generation alone (papers B and C)."""
+    return fresh_mixture(0.0)
+
+
+def balanced() -> Cycle:
+    """Round t draws in equal parts from the truth and from every generation (paper B)."""
+    return _Balanced()
+
+
+def general(alpha: Sequence[float], beta: Sequence[Sequence[float]]) -> Cycle:
+    r"""The general data cycle of paper B.
+
+    Parameters
+    ----------
+    alpha : sequence of float
+        ``alpha[i - 1]`` is :math:`\alpha_i`, the weight of fresh real data in
+        the training law of generation i + 1.
+    beta : sequence of sequences of float
+        ``beta[i - 1][k - 1]`` is :math:`\beta_i^k`, the weight of generation
+        k there; row i has i entries.
+
+    Raises
+    ------
+    ValueError
+        If a row has the wrong length, a negative entry, or a sum other than 1.
+    """
+    alpha = tuple(float(a) for a in alpha)
+    beta = tuple(tuple(float(b) for b in row) for row in beta)
+    if len(alpha) != len(beta):
+        raise ValueError(f"alpha has {len(alpha)} entries but beta has {len(beta)} rows")
+    for i, (a, row) in enumerate(zip(alpha, beta, strict=True), start=1):
+        if len(row) != i:
+            raise ValueError(f"row {i} of beta must have {i} entries, not {len(row)}")
+        if not min(a, *row) >= 0:
+            raise ValueError(f"the weights of generation {i + 1} must not be negative")
+        if not abs(a + sum(row) - 1) <= 1e-12:
+            raise ValueError(f"the weights of generation {i + 1} sum to {a + sum(row):g}, not 1")
+    return _General(alpha=alpha, beta=beta)
+
+
+def fixed_real(share: Share | float) -> Cycle:
+    r"""Round t re-uses :math:`\alpha n` points of the first real set (paper A).
+
+    The counts are exact: :math:`\alpha n_t` rounded to the nearest whole
+    number (ties to even) comes from the first set, all else from the previous
+    generation.
+    """
+    return _FixedReal(share=as_share(share))

@@ -1,0 +1,1 @@
+"""Learners: what trains in the loop. Each is a module of its own."""

@@ -1,0 +1,74 @@
+"""Distances, scores, and the test that holds a simulation against an exact curve."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+__all__ = ["Deviation", "max_deviation_test"]
+
+
+class Deviation(NamedTuple):
+    """Outcome of :func:`max_deviation_test`."""
+
+    statistic: float
+    """Largest standardised deviation of a mean from its expected value."""
+    p_value: float
+    """Probability of one at least as large when every expected value is right."""
+
+
+def max_deviation_test(
+    samples: np.ndarray, expected: np.ndarray, rng: np.random.Generator, resamples: int = 19_999
+) -> Deviation:
+    """Test that the means of many dependent quantities are what theory says.
+
+    The statistic is the largest studentised deviation over all quantities, so
+    its level holds for the whole family at once. Its null law comes from
+    resampling whole repetitions (bootstrap-t), which keeps the dependence
+    between rounds and the skewness of squared errors.
+
+    Parameters
+    ----------
+    samples : ndarray, shape (repetitions, M)
+        Independent rows, each with M possibly dependent quantities.
+    expected : array_like, shape (M,)
+        The means under the hypothesis.
+    rng : numpy.random.Generator
+        For the resampling.
+    resamples : int
+        Number of resamples; the smallest possible p-value is 1 / (resamples + 1).
+
+    Returns
+    -------
+    Deviation
+        Statistic and p-value.
+
+    Raises
+    ------
+    ValueError
+        With fewer than 20 repetitions or a quantity that never varies.
+    """
+    samples = np.asarray(samples, dtype=float)
+    count = len(samples)
+    if count < 20:
+        raise ValueError(f"the test needs at least 20 repetitions, not {count}")
+    spread = samples.std(axis=0, ddof=1)
+    if not np.all(spread > 0):
+        raise ValueError("a quantity that never varies cannot be tested; leave it out")
+    deviation = np.abs(samples.mean(axis=0) - expected) / (spread / np.sqrt(count))
+    statistic = float(deviation.max())
+
+    # Standardised first, so that single precision is plenty for the resamples.
+    centred = ((samples - samples.mean(axis=0)) / spread).astype(np.float32)
+    squares = centred**2
+    exceeding = 0
+    for start in range(0, resamples, 500):
+        batch = min(500, resamples - start)
+        weights = rng.multinomial(count, np.full(count, 1 / count), batch).astype(np.float32)
+        weights /= count
+        mean = weights @ centred
+        variance = np.maximum(weights @ squares - mean**2, 1e-12) * (count / (count - 1))
+        largest = (mean**2 / variance).max(axis=1) * count
+        exceeding += int((largest >= statistic**2).sum())
+    return Deviation(statistic, (1 + exceeding) / (resamples + 1))

@@ -1,0 +1,275 @@
+"""Running a page from outside: find it, check its parameters, execute it, keep the result.
+
+The page's text is executed by papermill in a temporary folder next to its
+destination and moved into place in one step, so a page that fails or is killed
+leaves nothing half written.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import json
+import os
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import nbformat
+import papermill
+
+from stlcore.page import RECORD_MIME, ROOT, TYPES, by_profile, check_value
+
+__all__ = [
+    "NotebookPage",
+    "UsageError",
+    "check_parameters",
+    "executed_records",
+    "find_page",
+    "pages",
+    "pair",
+    "read_record",
+    "run_page",
+    "student_version",
+]
+
+EXECUTED = ROOT / "book" / "notebooks"
+
+
+class UsageError(ValueError):
+    """Something the caller asked for cannot be; nothing has been written."""
+
+
+@dataclass(frozen=True)
+class NotebookPage:
+    """A page of the book as it lies in ``notebooks/``."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """Short name, ``c10``."""
+        return self.path.stem.split("_")[0]
+
+    @cached_property
+    def notebook(self) -> nbformat.NotebookNode:
+        """The page as a notebook without outputs."""
+        return _numbered(jupytext.read(self.path))
+
+    @property
+    def id(self) -> str:
+        """``C-10``."""
+        return f"{self.name[0].upper()}-{self.name[1:]}"
+
+    @property
+    def title(self) -> str:
+        """The first heading."""
+        for cell in self.notebook.cells:
+            if found := re.search(r"^# (.+)$", cell.source, re.MULTILINE):
+                return found.group(1)
+        return self.path.stem
+
+    @property
+    def source(self) -> str:
+        """Where in the papers it comes from."""
+        return self.notebook.metadata.get("stlcore", {}).get("source", "")
+
+    @property
+    def executed(self) -> Path:
+        """Where the book's run of it lies."""
+        return EXECUTED / self.path.parent.name / f"{self.path.stem}.ipynb"
+
+    @cached_property
+    def parameters(self) -> dict[str, tuple[Any, Any]]:
+        """Annotation and default of every parameter; a profile's default as ``by_profile``."""
+        cells = [c for c in self.notebook.cells if "parameters" in c.metadata.get("tags", [])]
+        if len(cells) != 1:
+            raise UsageError(f"{self.path.name} must have exactly one cell tagged 'parameters'")
+        found = {}
+        for node in ast.parse(cells[0].source).body:
+            if not (isinstance(node, ast.AnnAssign) and node.annotation.id in TYPES):
+                raise UsageError(f"{self.path.name}: every parameter needs a type of stlcore.page")
+            default = (
+                by_profile(**{k.arg: ast.literal_eval(k.value) for k in node.value.keywords})
+                if isinstance(node.value, ast.Call)
+                else ast.literal_eval(node.value)
+            )
+            found[node.target.id] = (TYPES[node.annotation.id], default)
+        return found
+
+
+def _numbered(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Cell ids by position, so that the same text gives the same file."""
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{number:03d}"
+    return notebook
+
+
+def pages() -> list[NotebookPage]:
+    """All pages, in the order of their names."""
+    found = ROOT.glob("notebooks/*/[abc][0-9][0-9]_*.md")
+    return sorted(map(NotebookPage, found), key=lambda page: page.name)
+
+
+def find_page(name: str) -> NotebookPage:
+    """The page called ``c10``, ``C-10`` or by its file name; UsageError without one."""
+    wanted = name.replace("-", "").lower()
+    known = pages()
+    for page in known:
+        if wanted in (page.name, page.path.stem):
+            return page
+    names = [page.name for page in known]
+    close = difflib.get_close_matches(wanted, names, 1)
+    hint = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(names)}"
+    raise UsageError(f"there is no page '{name}'; {hint}")
+
+
+def check_parameters(page: NotebookPage, given: dict[str, Any]) -> None:
+    """Raise UsageError unless every name is known and every value fits."""
+    for name, value in given.items():
+        if name not in page.parameters:
+            close = difflib.get_close_matches(name, page.parameters, 1)
+            hint = (
+                f"did you mean '{close[0]}'?" if close else "it takes " + ", ".join(page.parameters)
+            )
+            raise UsageError(f"{page.name} has no parameter '{name}'; {hint}")
+        try:
+            check_value(name, page.parameters[name][0], value)
+        except ValueError as error:
+            raise UsageError(f"{page.name}: {error}") from None
+
+
+def run_page(page: NotebookPage, output: Path, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Execute a page and put the notebook and its record in place.
+
+    Parameters
+    ----------
+    page : NotebookPage
+        What to run.
+    output : Path
+        The executed notebook; its record goes beside it as ``.json``.
+    parameters : dict
+        Values that differ from the page's defaults; checked first.
+
+    Returns
+    -------
+    dict
+        The record: provenance, claims, results.
+
+    Raises
+    ------
+    UsageError
+        Before anything runs: a wrong parameter, an output that cannot be written.
+    papermill.exceptions.PapermillExecutionError
+        If a cell fails. The notebook as far as it came lies in ``runs/failed/``.
+    """
+    check_parameters(page, parameters)
+    output = output.absolute()
+    if output.suffix != ".ipynb":
+        raise UsageError(f"the output must be a notebook (.ipynb), not {output.name}")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        workshop = Path(tempfile.mkdtemp(prefix=f".{output.stem}.", dir=output.parent))
+    except OSError as error:
+        raise UsageError(f"cannot write to {output.parent}: {error.strerror}") from None
+    try:
+        source, executed = workshop / "source.ipynb", workshop / "executed.ipynb"
+        nbformat.write(page.notebook, source)
+        try:
+            papermill.execute_notebook(
+                source,
+                executed,
+                parameters,
+                cwd=str(ROOT),
+                progress_bar=False,
+                log_output=False,
+                kernel_name="python3",
+                extra_arguments=["--log-level=40"],
+            )
+        except papermill.exceptions.PapermillExecutionError:
+            failed = ROOT / "runs" / "failed" / output.name
+            failed.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(executed, failed)
+            raise
+        record = read_record(executed)
+        record["page"] = {"id": page.id, "title": page.title, "source": page.source}
+        _tidy(executed)
+        (workshop / "record.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+        os.replace(workshop / "record.json", output.with_suffix(".json"))
+        os.replace(executed, output)
+    finally:
+        shutil.rmtree(workshop, ignore_errors=True)
+    return record
+
+
+def read_record(notebook: Path) -> dict[str, Any]:
+    """The record that a page handed over at its end, from an executed notebook."""
+    for cell in nbformat.read(notebook, as_version=4).cells:
+        for output in cell.get("outputs", []):
+            if RECORD_MIME in output.get("data", {}):
+                return output["data"][RECORD_MIME]
+    raise UsageError(f"{notebook.name} holds no record: the page did not call page.finish()")
+
+
+def _tidy(notebook: Path) -> None:
+    """Take out what a reader should not see: the record, injected parameters, papermill's paths."""
+    content = nbformat.read(notebook, as_version=4)
+    content.metadata.pop("papermill", None)
+    for cell in content.cells:
+        cell.metadata.pop("papermill", None)
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.metadata["tags"] = [*cell.metadata["tags"], "remove-cell"]
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in cell.outputs if RECORD_MIME not in o.get("data", {})]
+    nbformat.write(content, notebook)
+
+
+def keep_results(page: NotebookPage, record: dict[str, Any]) -> list[Path]:
+    """Write a run's small tables and their provenance to ``book/results/``."""
+    written = []
+    folder = ROOT / "book" / "results"
+    for name, text in record["results"].items():
+        table = folder / f"{page.name}.{name}.csv"
+        for path, content in (
+            (table, text),
+            (table.with_suffix(".json"), json.dumps(record["provenance"], indent=1) + "\n"),
+        ):
+            draft = path.with_name(f".{path.name}.draft")
+            draft.write_text(content, encoding="utf-8")
+            os.replace(draft, path)
+            written.append(path)
+    return written
+
+
+def executed_records(folder: Path = EXECUTED) -> list[dict[str, Any]]:
+    """Records of all executed pages, in the order of the pages."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*/*.json")]
+    return sorted(found, key=lambda record: record["page"]["id"])
+
+
+def pair(page: NotebookPage) -> dict[Path, str]:
+    """What the page's two files must hold: its text in jupytext's own form, and its twin."""
+    text = jupytext.writes(page.notebook, fmt="md:myst")
+    twin = nbformat.writes(_numbered(jupytext.reads(text, fmt="md:myst"))) + "\n"
+    return {page.path: text, page.path.with_suffix(".ipynb"): twin}
+
+
+def student_version(page: NotebookPage) -> nbformat.NotebookNode:
+    """The page without solutions and outputs, for coursework.
+
+    Cells tagged ``solution`` go, and so does every ``solution`` directive.
+    """
+    notebook = nbformat.from_dict(page.notebook)
+    notebook.cells = [c for c in notebook.cells if "solution" not in c.metadata.get("tags", [])]
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = re.sub(
+                r"^(`{3,})\{solution\}.*?^\1\s*$", "", cell.source, flags=re.DOTALL | re.MULTILINE
+            )
+    notebook.cells = [c for c in notebook.cells if c.source.strip()]
+    return notebook

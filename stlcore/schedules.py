@@ -1,0 +1,243 @@
+r"""Schedules: the share of real data and the sample size of every round.
+
+Both come from one family, :math:`c\,t^{p}\,\log(t+1)^{q}`, or from an explicit
+sequence. Rounds count from 1. Round 1 sees real data only, so every share is 1
+there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from numbers import Real
+from typing import NamedTuple, Self
+
+import numpy as np
+
+__all__ = ["Growth", "Share", "Size", "as_share", "as_size", "check_count"]
+
+
+def check_count(name: str, value: int) -> int:
+    """Return ``value`` as an int, or say that ``name`` must be a whole number from 1 up."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ValueError(f"{name} must be a whole number from 1 up, not {value!r}")
+    return int(value)
+
+
+def _check_number(name: str, value: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number, not {value!r}")
+    return float(value)
+
+
+class Growth(NamedTuple):
+    r"""Leading order of a schedule: :math:`c\,t^{p}\,(\log t)^{q}`."""
+
+    scale: float
+    power: float
+    log_power: float
+
+
+@dataclass(frozen=True)
+class _Schedule:
+    """``scale * t**power * log(t + 1)**log_power``, or ``sequence`` where given."""
+
+    scale: float = 1.0
+    power_: float = 0.0
+    log_power: float = 0.0
+    sequence: tuple[float, ...] | None = None
+
+    def curve(self, rounds: int) -> np.ndarray:
+        """The formula at t = 1, ..., rounds, before what makes a share or a size of it."""
+        rounds = check_count("rounds", rounds)
+        if self.sequence is not None:
+            if rounds > len(self.sequence):
+                raise ValueError(
+                    f"the schedule gives {len(self.sequence)} rounds, but {rounds} are asked for"
+                )
+            return np.array(self.sequence[:rounds], dtype=float)
+        t = np.arange(1, rounds + 1, dtype=float)
+        return self.scale * t**self.power_ * np.log(t + 1) ** self.log_power
+
+    @property
+    def growth(self) -> Growth:
+        """Leading order as t grows; an explicit sequence has none (ValueError)."""
+        if self.sequence is not None:
+            raise ValueError("an explicit sequence ends, so it has no limit to speak of")
+        return Growth(self.scale, self.power_, self.log_power)
+
+    def _latex_value(self) -> str:
+        if self.sequence is not None:
+            head = ", ".join(f"{value:g}" for value in self.sequence[:4])
+            return f"({head})" if len(self.sequence) <= 4 else rf"({head}, \ldots)"
+        above = [_latex_factor("t", self.power_), _latex_factor(r"\log(t+1)", self.log_power)]
+        below = [_latex_factor("t", -self.power_), _latex_factor(r"\log(t+1)", -self.log_power)]
+        scale = f"{self.scale:g}"
+        numerator = r"\,".join(filter(None, [scale if self.scale != 1 else "", *above])) or scale
+        denominator = r"\,".join(filter(None, below))
+        if all(below):
+            denominator = f"({denominator})"
+        return f"{numerator}/{denominator}" if denominator else numerator
+
+    def _repr_latex_(self) -> str:
+        return f"${self.latex}$"
+
+    def __str__(self) -> str:
+        return self.latex
+
+
+def _latex_factor(base: str, power: float) -> str:
+    """``base ** power`` for a positive power, an empty string otherwise."""
+    if power <= 0:
+        return ""
+    if power == 0.5:
+        return rf"\sqrt{{{base}}}"
+    exponent = Fraction(power).limit_denominator(100)
+    label = str(exponent) if math.isclose(exponent, power) else f"{power:g}"
+    if power == 1:
+        return base
+    return f"{base}^{{{label}}}" if base == "t" else rf"(\log (t+1))^{{{label}}}"
+
+
+class Share(_Schedule):
+    r"""Share :math:`\alpha_t` of fresh real data in round t; 1 in round 1.
+
+    Make one by :meth:`fixed`, :meth:`power`, :meth:`log` or :meth:`explicit`.
+
+    Examples
+    --------
+    >>> Share.power(0.5).values(4).round(3)
+    array([1.   , 0.707, 0.577, 0.5  ])
+    """
+
+    def __post_init__(self) -> None:
+        if self.sequence is not None:
+            values = np.array(self.sequence)
+            if len(values) and values[0] != 1:
+                raise ValueError(
+                    f"round 1 has real data only, so its share must be 1, not {values[0]:g}"
+                )
+            values = values[1:]
+        elif self.power_ > 0 or (self.power_ == 0 and self.log_power > 0):
+            raise ValueError("a share must not grow with the rounds")
+        else:
+            # Round 2 is the first that uses the formula; `values` checks the others.
+            values = np.array([self.scale * 2.0**self.power_ * math.log(3) ** self.log_power])
+        _check_shares(values)
+
+    @classmethod
+    def fixed(cls, share: float) -> Self:
+        r""":math:`\alpha_t=` ``share`` for every t from 2 on."""
+        return cls(scale=_check_number("the share", share))
+
+    @classmethod
+    def power(cls, exponent: float, scale: float = 1.0) -> Self:
+        r""":math:`\alpha_t=` ``scale`` :math:`/\,t^{p}` with p the ``exponent``."""
+        exponent = _check_number("the exponent", exponent)
+        return cls(scale=_check_number("the scale", scale), power_=-exponent)
+
+    @classmethod
+    def log(cls, exponent: float = 1.0, power: float = 0.0, scale: float = 1.0) -> Self:
+        r""":math:`\alpha_t=` ``scale`` :math:`/\,(t^{p}\log(t+1)^{q})`, q the ``exponent``."""
+        exponent = _check_number("the exponent", exponent)
+        power = _check_number("the power", power)
+        return cls(scale=_check_number("the scale", scale), power_=-power, log_power=-exponent)
+
+    @classmethod
+    def explicit(cls, shares: Sequence[float]) -> Self:
+        r"""The sequence :math:`\alpha_1,\alpha_2,\ldots`; the first must be 1."""
+        sequence = tuple(_check_number("a share", share) for share in shares)
+        if not sequence:
+            raise ValueError("the sequence of shares is empty")
+        return cls(sequence=sequence)
+
+    def values(self, rounds: int) -> np.ndarray:
+        r"""Shares :math:`\alpha_1,\ldots,\alpha_T` as floats, shape ``(rounds,)``."""
+        shares = self.curve(rounds)
+        shares[0] = 1.0
+        _check_shares(shares)
+        return shares
+
+    @property
+    def latex(self) -> str:
+        """The schedule as maths, without the dollar signs."""
+        return rf"\alpha_t = {self._latex_value()}"
+
+
+def _check_shares(values: np.ndarray) -> None:
+    outside = values[~((values >= 0) & (values <= 1))]
+    if outside.size:
+        raise ValueError(f"a share must lie in [0, 1], not {outside[0]:g}")
+
+
+class Size(_Schedule):
+    r"""Sample size :math:`n_t` of round t, a whole number from 1 up.
+
+    Make one by :meth:`fixed`, :meth:`power`, :meth:`log` or :meth:`explicit`.
+    Values that are not whole are rounded up.
+
+    Examples
+    --------
+    >>> Size.power(100, 1).values(4)
+    array([100, 200, 300, 400])
+    """
+
+    def __post_init__(self) -> None:
+        values = np.array([self.scale] if self.sequence is None else self.sequence)
+        bad = values[~(values >= 1)]
+        if bad.size:
+            raise ValueError(f"a sample size must be at least 1, not {bad[0]:g}")
+        if self.sequence is None and (self.power_ < 0 or (self.power_ == 0 and self.log_power < 0)):
+            raise ValueError("a sample size must not shrink to 0 with the rounds")
+
+    @classmethod
+    def fixed(cls, size: int) -> Self:
+        """:math:`n_t=n` in every round."""
+        return cls(scale=check_count("the sample size", size))
+
+    @classmethod
+    def power(cls, size: int, exponent: float) -> Self:
+        r""":math:`n_t=\lceil n\,t^{p}\rceil`, p the ``exponent``."""
+        size = check_count("the sample size", size)
+        return cls(scale=size, power_=_check_number("the exponent", exponent))
+
+    @classmethod
+    def log(cls, size: int, power: float = 1.0, exponent: float = 1.0) -> Self:
+        r""":math:`n_t=\lceil n\,t^{p}\log(t+1)^{q}\rceil`, q the ``exponent``."""
+        size = check_count("the sample size", size)
+        power = _check_number("the power", power)
+        return cls(scale=size, power_=power, log_power=_check_number("the exponent", exponent))
+
+    @classmethod
+    def explicit(cls, sizes: Sequence[int]) -> Self:
+        r"""The sequence :math:`n_1,n_2,\ldots`."""
+        sequence = tuple(float(check_count("a sample size", size)) for size in sizes)
+        if not sequence:
+            raise ValueError("the sequence of sample sizes is empty")
+        return cls(sequence=sequence)
+
+    def values(self, rounds: int) -> np.ndarray:
+        r"""Sizes :math:`n_1,\ldots,n_T` as integers, shape ``(rounds,)``."""
+        raw = self.curve(rounds)
+        # The small shift keeps 29.000000000000004 at 29.
+        sizes = np.ceil(raw * (1 - 1e-12))
+        if sizes[-1] > 2**62:
+            raise ValueError(f"the sample size of round {rounds} is too large to draw")
+        return np.maximum(sizes, 1).astype(np.int64)
+
+    @property
+    def latex(self) -> str:
+        """The schedule as maths, without the dollar signs."""
+        return f"n_t = {self._latex_value()}"
+
+
+def as_share(share: Share | float) -> Share:
+    """A :class:`Share` as it is; a number as a fixed one."""
+    return share if isinstance(share, Share) else Share.fixed(share)
+
+
+def as_size(size: Size | int) -> Size:
+    """A :class:`Size` as it is; a whole number as a fixed one."""
+    return size if isinstance(size, Size) else Size.fixed(size)

@@ -1,0 +1,1 @@
+"""The theory: pure functions of numbers. No module here imports a learner."""
