@@ -327,7 +327,9 @@ def table(rows: list[dict], links: dict[str, str] | None = None) -> str:
             _outcome(row),
         )
         kind = "control" if row["control"] else row["verdict"].split()[0]
-        body.append(f'<tr class="{kind}">' + "".join(f"<td>{c}</td>" for c in cells) + "</tr>")
+        labels = ("", "", *(f' data-label="{title}"' for title in head[2:]))
+        filled = (f"<td{label}>{cell}</td>" for label, cell in zip(labels, cells, strict=True))
+        body.append(f'<tr class="{kind}">' + "".join(filled) + "</tr>")
     return (
         '<div class="claims"><table><thead><tr>'
         + "".join(f"<th>{title}</th>" for title in head)

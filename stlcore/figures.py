@@ -25,7 +25,7 @@ def theme() -> None:
             "axes.spines.right": False,
             "axes.spines.top": False,
             "axes.titlesize": "medium",
-            "figure.figsize": (7.0, 4.2),
+            "figure.figsize": (6.0, 3.8),
             "figure.constrained_layout.use": True,
             "legend.frameon": False,
             "svg.hashsalt": "stlcore",  # the same figure gives the same file

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy.stats import binom
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from stlcore.cycles import Cycle
 from stlcore.learners.base import Learner, PoolsSamples, ReusesSamples

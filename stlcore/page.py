@@ -56,6 +56,7 @@ __all__ = [
 
 PROFILES = ("quick", "paper")
 RECORD_MIME = "application/vnd.stlcore.record+json"
+PROVENANCE = '<details class="provenance">'
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -266,7 +267,7 @@ def provenance_line(provenance: dict[str, Any]) -> str:
     settings = ", ".join(f"{name} = {value}" for name, value in parameters.items())
     versions = ", ".join(f"{name} {number}" for name, number in provenance["versions"].items())
     return (
-        '<details class="provenance"><summary>'
+        f"{PROVENANCE}<summary>"
         f"{provenance['page']} · {parameters.get('profile', 'quick')} profile"
         f" · seed {parameters.get('seed', 'none')} · {provenance['seconds']:.1f} s"
         f" · commit {provenance['commit']}</summary>"

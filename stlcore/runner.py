@@ -23,7 +23,7 @@ import jupytext
 import nbformat
 import papermill
 
-from stlcore.page import RECORD_MIME, ROOT, TYPES, by_profile, check_value
+from stlcore.page import PROVENANCE, RECORD_MIME, ROOT, TYPES, by_profile, check_value
 
 __all__ = [
     "NotebookPage",
@@ -217,15 +217,35 @@ def read_record(notebook: Path) -> dict[str, Any]:
 
 
 def _tidy(notebook: Path) -> None:
-    """Take out what a reader should not see: the record, injected parameters, papermill's paths."""
+    """Make of a run what a reader should see.
+
+    The record and papermill's traces go, injected parameters are hidden, and a
+    figure's provenance line moves to a cell of its own: the book turns every
+    output of a cell with a caption into a numbered figure.
+    """
     content = nbformat.read(notebook, as_version=4)
     content.metadata.pop("papermill", None)
+    cells = []
     for cell in content.cells:
+        cells.append(cell)
         cell.metadata.pop("papermill", None)
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.metadata["tags"] = [*cell.metadata["tags"], "remove-cell"]
-        if cell.cell_type == "code":
-            cell.outputs = [o for o in cell.outputs if RECORD_MIME not in o.get("data", {})]
+        if cell.cell_type != "code":
+            continue
+        cell.outputs = [o for o in cell.outputs if RECORD_MIME not in o.get("data", {})]
+        lines = [o for o in cell.outputs if PROVENANCE in o.get("data", {}).get("text/html", "")]
+        if lines:
+            cell.outputs = [o for o in cell.outputs if o not in lines]
+            below = nbformat.v4.new_code_cell(
+                "# where the figure above comes from",  # an empty cell would be left out
+                outputs=lines,
+                execution_count=cell.execution_count,
+                metadata={"tags": ["remove-input"]},
+            )
+            below["id"] = f"{cell['id']}-provenance"
+            cells.append(below)
+    content.cells = cells
     nbformat.write(content, notebook)
 
 

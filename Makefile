@@ -1,0 +1,55 @@
+# Thin names for the real commands. `make` alone lists them.
+PYTHON ?= python3.11
+CORES ?= 2
+VENV := .venv
+BIN := $(VENV)/bin
+# Two pages run at once, so each keeps to one thread.
+RUN := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH"
+SNAKEMAKE := $(RUN) $(BIN)/snakemake --snakefile workflow/Snakefile --cores $(CORES) --rerun-incomplete
+
+.DEFAULT_GOAL := help
+.PHONY: help env book pages test lint pairs bench lock clean
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
+
+env: $(VENV)/.done  ## the environment, from the lock
+
+$(VENV)/.done: locks/core.txt locks/torch.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r locks/core.txt
+	$(BIN)/python -m pip install --quiet -r locks/torch.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+book: env  ## every page run, and the book built from them
+	@$(SNAKEMAKE) --quiet --unlock
+	@$(SNAKEMAKE) --quiet rules progress
+	@echo "The book: $(CURDIR)/_build/html/index.html"
+
+pages: env  ## every page run
+	@$(SNAKEMAKE) --quiet --unlock
+	@$(SNAKEMAKE) --quiet rules progress pages
+
+test: lint book  ## everything: unit tests, pages, the built book in a browser
+	@command -v chromium chromium-browser google-chrome >/dev/null \
+	  || echo "No Chromium found: the browser tests are left out (on Debian: apt-get install chromium)."
+	$(RUN) $(BIN)/python -m pytest -n $(CORES)
+
+lint: env  ## style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+pairs: env  ## every page in normal form, with its .ipynb twin beside it
+	$(BIN)/python -m stlcore pair
+
+bench: env  ## the speed claims, with their peers in the same run
+	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(RUN) $(BIN)/python $$file || exit 1; done
+
+lock: env  ## the lock file again, from locks/core.in (needs uv)
+	uv pip compile --generate-hashes --python-version 3.11 --no-header --quiet locks/core.in -o locks/core.txt
+
+clean:  ## everything that was made, but not the environment
+	rm -rf _build book/notebooks book/claims.md runs .snakemake
