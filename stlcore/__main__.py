@@ -86,12 +86,24 @@ def _list(options) -> int:
     return 0
 
 
+def _parsed(name: str, text: str):
+    """A parameter's value as JSON (so that 1e-3 is a number) or YAML."""
+    from stlcore.runner import UsageError
+
+    for parse in (json.loads, yaml.safe_load):
+        try:
+            return parse(text)
+        except (ValueError, yaml.YAMLError):
+            continue
+    raise UsageError(f"the value of '{name}' cannot be read: {text}")
+
+
 def _run(options) -> int:
     from stlcore.page import ROOT
     from stlcore.runner import find_page, keep_results, run_page
 
     page = find_page(options.page)
-    given = {name: yaml.safe_load(value) for name, value in options.p}
+    given = {name: _parsed(name, value) for name, value in options.p}
     if options.profile:
         given["profile"] = options.profile
     output = options.output or ROOT / "runs" / f"{page.path.stem}.ipynb"
@@ -119,7 +131,10 @@ def _claims(options) -> int:
         print(json.dumps(rows, indent=1))
     elif options.markdown:
         links = {p.id: f"notebooks/{p.path.parent.name}/{p.path.stem}.html" for p in pages()}
-        options.markdown.write_text(_claims_page(rows, links), encoding="utf-8")
+        try:
+            options.markdown.write_text(_claims_page(rows, links), encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"cannot write {options.markdown}: {error.strerror}") from None
     else:
         for row in rows:
             control = "control " if row["control"] else ""

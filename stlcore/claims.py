@@ -52,7 +52,7 @@ class Claim:
     control : bool
         Whether this row is a negative control, which must not be reproduced.
     surprising : bool
-        Whether the verdict differs from the one the page expects.
+        Whether the verdict differs from the one the page expects, or nothing was measured.
     """
 
     id: str
@@ -277,7 +277,8 @@ class Claims:
             float(false_alarm),
             verdict,
             control,
-            verdict != expect,
+            # A check that yields no number has failed, even where a refutation is expected.
+            verdict != expect or math.isnan(measured) or math.isnan(expected),
         )
         self.rows.append(claim)
         return claim
@@ -315,7 +316,7 @@ def table(rows: list[dict], links: dict[str, str] | None = None) -> str:
         statement = (
             f"{'<em>Negative control.</em> ' if row['control'] else ''}"
             f'{html.escape(row["sentence"])}<br><span class="source">'
-            f"{html.escape(row['source'])} · {row['mark']}</span>"
+            f"{html.escape(row['source'])} · {html.escape(row['mark'])}</span>"
         )
         alarm = "sure" if row["false_alarm"] == 0 else _number(row["false_alarm"])
         cells = (

@@ -87,9 +87,11 @@ def filtered_share(share, type1: float, type2: float):
     Raises
     ------
     ValueError
-        If a rate is outside [0, 1] or the filter keeps nothing at all.
+        If the share or a rate is outside [0, 1], or the filter keeps nothing at all.
     """
     share = np.asarray(share, dtype=float)
+    if not np.all((share >= 0) & (share <= 1)):
+        raise ValueError("a share must lie in [0, 1]")
     for name, rate in (("type-I", type1), ("type-II", type2)):
         if not 0 <= rate <= 1:
             raise ValueError(f"the {name} error rate must lie in [0, 1], not {rate!r}")
@@ -132,10 +134,10 @@ class Cycle(ABC):
         mixture = self._mixture(t)
         if self.filter is None:
             return mixture
-        real = mixture.fresh + mixture.first
+        real, synthetic = _real(mixture), mixture.generations.sum()
         share, _ = filtered_share(real, *self.filter)
         to_real = share / real if real else 0.0
-        to_synthetic = (1 - share) / (1 - real) if real < 1 else 0.0
+        to_synthetic = (1 - share) / synthetic if synthetic else 0.0
         return Weights(
             mixture.fresh * to_real, mixture.first * to_real, mixture.generations * to_synthetic
         )
@@ -144,8 +146,7 @@ class Cycle(ABC):
         """Probability that an item of round ``t`` passes the filter (1 without one)."""
         if self.filter is None or t == 1:
             return 1.0
-        mixture = self._mixture(t)
-        return float(filtered_share(mixture.fresh + mixture.first, *self.filter)[1])
+        return float(filtered_share(_real(self._mixture(t)), *self.filter)[1])
 
     def check_rounds(self, rounds: int) -> None:
         """Raise ValueError if the cycle is not defined for that many rounds."""
@@ -160,6 +161,10 @@ class Cycle(ABC):
         """The same cycle behind a filter with these error rates."""
         filtered_share(0.5, type1, type2)  # checks the rates
         return replace(self, filter=Filter(type1, type2))
+
+
+def _real(mixture: Weights) -> float:
+    return min(mixture.fresh + mixture.first, 1.0)  # weights may exceed 1 by rounding
 
 
 def _previous_only(t: int, weight: float) -> np.ndarray:

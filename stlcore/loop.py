@@ -6,12 +6,12 @@ records what the learner tracks. The loop knows no learner by name.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binom
 from tqdm import tqdm
 
 from stlcore.cycles import Cycle
@@ -130,9 +130,10 @@ def _kept_size(size: int, kept: float, repetitions: int, rng: np.random.Generato
     """Items left after the filter: binomial given at least one, as in paper C, App. D."""
     if kept == 1:
         return np.full(repetitions, size, dtype=np.int64)
-    # One uniform draw above the chance of none, through the quantile function.
-    uniform = rng.uniform((1 - kept) ** size, 1, repetitions)
-    return np.maximum(binom.ppf(uniform, size, kept), 1).astype(np.int64)
+    # The place of the first item kept, given that there is one; the rest is plain binomial.
+    some = -math.expm1(size * math.log1p(-kept))
+    first = np.ceil(np.log1p(-some * rng.uniform(size=repetitions)) / math.log1p(-kept))
+    return 1 + rng.binomial(size - np.clip(first, 1, size).astype(np.int64), kept)
 
 
 class _FirstSet:

@@ -47,12 +47,15 @@ def max_deviation_test(
     Raises
     ------
     ValueError
-        With fewer than 20 repetitions or a quantity that never varies.
+        With fewer than 20 repetitions, a number that is not finite, or a
+        quantity that never varies.
     """
     samples = np.asarray(samples, dtype=float)
     count = len(samples)
     if count < 20:
         raise ValueError(f"the test needs at least 20 repetitions, not {count}")
+    if not (np.all(np.isfinite(samples)) and np.all(np.isfinite(expected))):
+        raise ValueError("samples and expected means must be finite numbers")
     spread = samples.std(axis=0, ddof=1)
     if not np.all(spread > 0):
         raise ValueError("a quantity that never varies cannot be tested; leave it out")

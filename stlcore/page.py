@@ -109,7 +109,7 @@ def _fits(value: Any, rule: Rule) -> bool:
     if isinstance(value, bool) or not isinstance(value, accepted):
         return False
     above = value > rule.low if rule.low_open else value >= rule.low
-    return bool(above and value <= rule.high and math.isfinite(value))
+    return bool(above and value <= rule.high and value < math.inf)
 
 
 def check_value(name: str, annotation: Any, value: Any) -> None:
@@ -271,7 +271,7 @@ def provenance_line(provenance: dict[str, Any]) -> str:
         f"{provenance['page']} · {parameters.get('profile', 'quick')} profile"
         f" · seed {parameters.get('seed', 'none')} · {provenance['seconds']:.1f} s"
         f" · commit {provenance['commit']}</summary>"
-        f"<p>Parameters: {settings}.</p><p>Ran on {provenance['device']},"
+        f"<p>Parameters: {html.escape(settings)}.</p><p>Ran on {provenance['device']},"
         f" finished {provenance['finished']}, with {versions}.</p>"
         f"<p>Again: <code>{html.escape(provenance['command'])}</code></p></details>"
     )

@@ -92,13 +92,19 @@ class NotebookPage:
             raise UsageError(f"{self.path.name} must have exactly one cell tagged 'parameters'")
         found = {}
         for node in ast.parse(cells[0].source).body:
-            if not (isinstance(node, ast.AnnAssign) and node.annotation.id in TYPES):
+            if not (isinstance(node, ast.AnnAssign) and ast.unparse(node.annotation) in TYPES):
                 raise UsageError(f"{self.path.name}: every parameter needs a type of stlcore.page")
-            default = (
-                by_profile(**{k.arg: ast.literal_eval(k.value) for k in node.value.keywords})
-                if isinstance(node.value, ast.Call)
-                else ast.literal_eval(node.value)
-            )
+            try:
+                default = (
+                    by_profile(**{k.arg: ast.literal_eval(k.value) for k in node.value.keywords})
+                    if isinstance(node.value, ast.Call)
+                    else ast.literal_eval(node.value)
+                )
+            except (TypeError, ValueError):
+                raise UsageError(
+                    f"{self.path.name}: the default of '{node.target.id}' must be a plain value "
+                    "or by_profile(quick=..., paper=...)"
+                ) from None
             found[node.target.id] = (TYPES[node.annotation.id], default)
         return found
 
@@ -172,6 +178,8 @@ def run_page(page: NotebookPage, output: Path, parameters: dict[str, Any]) -> di
     output = output.absolute()
     if output.suffix != ".ipynb":
         raise UsageError(f"the output must be a notebook (.ipynb), not {output.name}")
+    if output.is_dir():
+        raise UsageError(f"the output {output} is a folder")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         workshop = Path(tempfile.mkdtemp(prefix=f".{output.stem}.", dir=output.parent))
@@ -253,6 +261,7 @@ def keep_results(page: NotebookPage, record: dict[str, Any]) -> list[Path]:
     """Write a run's small tables and their provenance to ``book/results/``."""
     written = []
     folder = ROOT / "book" / "results"
+    folder.mkdir(parents=True, exist_ok=True)
     for name, text in record["results"].items():
         table = folder / f"{page.name}.{name}.csv"
         for path, content in (
@@ -266,9 +275,9 @@ def keep_results(page: NotebookPage, record: dict[str, Any]) -> list[Path]:
     return written
 
 
-def executed_records(folder: Path = EXECUTED) -> list[dict[str, Any]]:
+def executed_records() -> list[dict[str, Any]]:
     """Records of all executed pages, in the order of the pages."""
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*/*.json")]
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in EXECUTED.glob("*/*.json")]
     return sorted(found, key=lambda record: record["page"]["id"])
 
 

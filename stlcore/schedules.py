@@ -59,7 +59,9 @@ class _Schedule:
                 )
             return np.array(self.sequence[:rounds], dtype=float)
         t = np.arange(1, rounds + 1, dtype=float)
-        return self.scale * t**self.power_ * np.log(t + 1) ** self.log_power
+        # Too large or 0 times infinity: `values` says so in words.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self.scale * t**self.power_ * np.log(t + 1) ** self.log_power
 
     @property
     def growth(self) -> Growth:
@@ -124,7 +126,7 @@ class Share(_Schedule):
             raise ValueError("a share must not grow with the rounds")
         else:
             # Round 2 is the first that uses the formula; `values` checks the others.
-            values = np.array([self.scale * 2.0**self.power_ * math.log(3) ** self.log_power])
+            values = self.curve(2)[1:]
         _check_shares(values)
 
     @classmethod
@@ -223,8 +225,9 @@ class Size(_Schedule):
         raw = self.curve(rounds)
         # The small shift keeps 29.000000000000004 at 29.
         sizes = np.ceil(raw * (1 - 1e-12))
-        if sizes[-1] > 2**62:
-            raise ValueError(f"the sample size of round {rounds} is too large to draw")
+        if not np.all(sizes <= 2**62):
+            large = 1 + int(np.argmin(sizes <= 2**62))
+            raise ValueError(f"the sample size of round {large} is too large to draw")
         return np.maximum(sizes, 1).astype(np.int64)
 
     @property

@@ -41,6 +41,8 @@ def stream(seed: int, *labels: str | int) -> np.random.Generator:
 
 
 def _number(label: str | int) -> int:
+    if isinstance(label, np.generic):
+        label = label.item()  # numpy's 3 names the same stream as Python's
     # The type is part of what is hashed: stream(0, 1) and stream(0, "1") differ.
     digest = hashlib.sha256(f"{type(label).__name__}:{label}".encode()).digest()
     return int.from_bytes(digest[:16], "little")

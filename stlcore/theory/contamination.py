@@ -185,8 +185,10 @@ def best_type1(tv: float, share: float, size: int, previous: float, V: float):
 
     # The trade-off can have two local optima (keep all, keep real only): bracket on a grid.
     grid = np.linspace(0, 1 - tv, 201)
-    if share == 0:
-        grid = grid[:-1]  # at the end of the range nothing at all would be kept
+    # At the end of the range it may be that nothing at all is kept.
+    grid = grid[share * (1 - grid) + (1 - share) * np.maximum(1 - tv - grid, 0) > 0]
+    if not grid.size:
+        raise ValueError("the filter keeps nothing, whatever its type-I error")
     risks = np.array([following(eta) for eta in grid])
     best = int(risks.argmin())
     low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
@@ -272,7 +274,9 @@ def smallest_size(alpha: float, R_prev: float, V: float) -> float:
     kept = (1 - alpha) ** 2
     if kept == 1 or R_prev == 0:
         return math.inf
-    return max(1.0, math.floor((V - kept * R_prev) / ((1 - kept) * R_prev)) + 1.0)
+    threshold = (V - kept * R_prev) / ((1 - kept) * R_prev)
+    # A threshold that is whole but for rounding counts as whole: there the risk stays as it is.
+    return max(1.0, math.floor(threshold * (1 + 1e-12)) + 1.0)
 
 
 def adaptive_bound(c: float, sizes, V: float) -> np.ndarray:
@@ -305,7 +309,8 @@ def adaptive_risk(rule: Callable[[float], float], sizes, V: float):
     risks[0] = V / sizes[0]
     for t in range(1, len(sizes)):
         shares[t] = rule(risks[t - 1])
-        risks[t] = risk([1, shares[t]], [V / risks[t - 1], sizes[t]], V)[-1]
+        _check_share(shares[t])
+        risks[t] = (1 - shares[t]) ** 2 * (1 - 1 / sizes[t]) * risks[t - 1] + V / sizes[t]
     return shares, risks
 
 
@@ -441,8 +446,8 @@ def _finite_memory(share: Share, size: Size, V: float, first: float, accumulate:
     weight = n / np.cumsum(n) if accumulate else np.ones(rounds)
     shrink = (1 - alpha * weight) ** 2 - weight**2 / n * (1 - alpha) ** 2
     noise = weight**2 / n * V
-    factor = np.concatenate([[1.0], np.cumprod(shrink[1:])])
-    last = float(factor[-1] * np.sum(noise / factor))
+    survives = np.append(np.cumprod(shrink[:0:-1])[::-1], 1.0)  # what later rounds leave of it
+    last = float(np.sum(noise * survives))
     if accumulate:
         noise_tail = float(1 / n.sum())  # n_t / N_t^2 <= 1 / N_{t-1} - 1 / N_t
         # t n_t / N_t is at most 1 + p + q, because n_t grows no faster than t^(p + q)
@@ -454,7 +459,7 @@ def _finite_memory(share: Share, size: Size, V: float, first: float, accumulate:
         )
         pull = Growth(1, 0, 0)
     forgotten = 2 * _tail(_times(share.growth, pull), rounds) + noise_tail
-    low, high = last * (1 - forgotten), last + V * noise_tail
+    low, high = last * max(1 - forgotten, 0.0), last + V * noise_tail
     if low < first <= high:
         raise ValueError("the limit is too close to the first risk to tell which is larger")
     limit, error = (low + high) / 2, (high - low) / 2
