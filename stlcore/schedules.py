@@ -103,6 +103,7 @@ def _latex_factor(base: str, power: float) -> str:
     return f"{base}^{{{label}}}" if base == "t" else rf"(\log (t+1))^{{{label}}}"
 
 
+@dataclass(frozen=True)
 class Share(_Schedule):
     r"""Share :math:`\alpha_t` of fresh real data in round t; 1 in round 1.
 
@@ -174,6 +175,7 @@ def _check_shares(values: np.ndarray) -> None:
         raise ValueError(f"a share must lie in [0, 1], not {outside[0]:g}")
 
 
+@dataclass(frozen=True)
 class Size(_Schedule):
     r"""Sample size :math:`n_t` of round t, a whole number from 1 up.
 
