@@ -5,7 +5,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Two pages run at once, so each keeps to one thread.
 RUN := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH"
-SNAKEMAKE := $(RUN) $(BIN)/snakemake --snakefile workflow/Snakefile --cores $(CORES) --rerun-incomplete
+# One run at a time. This lock dies with its holder, so a killed run leaves nothing to clean up;
+# where there is no flock, Snakemake's own lock has to do.
+ifneq ($(shell command -v flock),)
+ALONE := flock --wait 15 --conflict-exit-code 75 .make.lock
+NOLOCK := --nolock
+endif
+define pipeline
+$(RUN) $(ALONE) $(BIN)/snakemake $(1) --snakefile workflow/Snakefile --cores $(CORES) \
+  --rerun-incomplete $(NOLOCK) --quiet rules progress \
+  || { [ $$? -ne 75 ] || echo "Another make is running the pages of this folder."; exit 1; }
+endef
 
 .DEFAULT_GOAL := help
 .PHONY: help env book pages test lint pairs bench lock clean
@@ -25,13 +35,11 @@ $(VENV)/.done: locks/core.txt locks/torch.txt pyproject.toml
 	@touch $@
 
 book: env  ## every page run, and the book built from them
-	@$(SNAKEMAKE) --quiet --unlock
-	@$(SNAKEMAKE) --quiet rules progress
+	@$(call pipeline,book)
 	@echo "The book: $(CURDIR)/_build/html/index.html"
 
 pages: env  ## every page run
-	@$(SNAKEMAKE) --quiet --unlock
-	@$(SNAKEMAKE) --quiet rules progress pages
+	@$(call pipeline,pages)
 
 test: lint book  ## everything: unit tests, pages, the built book in a browser
 	@command -v chromium chromium-browser google-chrome >/dev/null \

@@ -68,6 +68,11 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"stlcore: {options.page} failed with {error.ename}: {last}", file=sys.stderr)
         print("stlcore: the notebook as far as it came lies in runs/failed/", file=sys.stderr)
         return 1
+    except OSError as error:  # a full disk, say; what was there before is still whole
+        print(f"stlcore: {error.strerror or error}: {error.filename or ''}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
 
 
 def _list(options) -> int:
