@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import reduce
 from numbers import Real
 from typing import NamedTuple, Self
 
@@ -38,6 +39,22 @@ class Growth(NamedTuple):
     scale: float
     power: float
     log_power: float
+
+    def plus(self, other: Growth) -> Growth:
+        """Leading order of the sum: the faster of the two, or both where they grow alike."""
+        if self.scale == 0 or other.scale == 0:
+            return other if self.scale == 0 else self
+        if self[1:] == other[1:]:
+            return Growth(self.scale + other.scale, *self[1:])
+        return max(self, other, key=lambda growth: growth[1:])
+
+    def over(self, other: Growth) -> Growth:
+        """Leading order of the quotient."""
+        return Growth(
+            self.scale / other.scale,
+            self.power - other.power,
+            self.log_power - other.log_power,
+        )
 
 
 @dataclass(frozen=True)
@@ -107,7 +124,7 @@ def _latex_factor(base: str, power: float) -> str:
 class Share(_Schedule):
     r"""Share :math:`\alpha_t` of fresh real data in round t; 1 in round 1.
 
-    Make one by :meth:`fixed`, :meth:`power`, :meth:`log` or :meth:`explicit`.
+    Make one by :meth:`fixed`, :meth:`power`, :meth:`log`, :meth:`of` or :meth:`explicit`.
 
     Examples
     --------
@@ -156,6 +173,23 @@ class Share(_Schedule):
             raise ValueError("the sequence of shares is empty")
         return cls(sequence=sequence)
 
+    @classmethod
+    def of(cls, real: Size | int | None, synthetic: Size | int | None) -> Share:
+        r"""Share :math:`r_t/(r_t+s_t)` of r_t real among s_t synthetic items; None for none.
+
+        The round then has ``Size.total(real, synthetic)`` items.
+
+        Examples
+        --------
+        >>> Share.of(50, Size.power(100, 1)).values(3).round(3)
+        array([1.   , 0.2  , 0.143])
+        """
+        return _ShareOf(real=_optional_size(real), synthetic=_optional_size(synthetic))
+
+    def bound(self, rounds: int) -> Growth:
+        """A growth that the share does not exceed after that many rounds."""
+        return self.growth
+
     def values(self, rounds: int) -> np.ndarray:
         r"""Shares :math:`\alpha_1,\ldots,\alpha_T` as floats, shape ``(rounds,)``."""
         shares = self.curve(rounds)
@@ -179,7 +213,7 @@ def _check_shares(values: np.ndarray) -> None:
 class Size(_Schedule):
     r"""Sample size :math:`n_t` of round t, a whole number from 1 up.
 
-    Make one by :meth:`fixed`, :meth:`power`, :meth:`log` or :meth:`explicit`.
+    Make one by :meth:`fixed`, :meth:`power`, :meth:`log`, :meth:`total` or :meth:`explicit`.
     Values that are not whole are rounded up.
 
     Examples
@@ -222,20 +256,87 @@ class Size(_Schedule):
             raise ValueError("the sequence of sample sizes is empty")
         return cls(sequence=sequence)
 
+    @classmethod
+    def total(cls, *parts: Size | int | None) -> Size:
+        """The sum of several sizes, each of them rounded up; None for no items.
+
+        Examples
+        --------
+        >>> Size.total(50, Size.power(100, 1)).values(3)
+        array([150, 250, 350])
+        """
+        return _SizeTotal(parts=tuple(as_size(part) for part in parts if part is not None))
+
+    def counts(self, rounds: int) -> np.ndarray:
+        """The sizes as whole floats, also where they are too large to draw."""
+        # The small shift keeps 29.000000000000004 at 29.
+        return np.maximum(np.ceil(self.curve(rounds) * (1 - 1e-12)), 1)
+
     def values(self, rounds: int) -> np.ndarray:
         r"""Sizes :math:`n_1,\ldots,n_T` as integers, shape ``(rounds,)``."""
-        raw = self.curve(rounds)
-        # The small shift keeps 29.000000000000004 at 29.
-        sizes = np.ceil(raw * (1 - 1e-12))
+        sizes = self.counts(rounds)
         if not np.all(sizes <= 2**62):
             large = 1 + int(np.argmin(sizes <= 2**62))
             raise ValueError(f"the sample size of round {large} is too large to draw")
-        return np.maximum(sizes, 1).astype(np.int64)
+        return sizes.astype(np.int64)
 
     @property
     def latex(self) -> str:
         """The schedule as maths, without the dollar signs."""
         return f"n_t = {self._latex_value()}"
+
+
+@dataclass(frozen=True)
+class _SizeTotal(Size):
+    parts: tuple[Size, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.parts:
+            raise ValueError("a total needs at least one size")
+
+    def curve(self, rounds: int) -> np.ndarray:
+        return np.sum([part.counts(rounds) for part in self.parts], axis=0)
+
+    @property
+    def growth(self) -> Growth:
+        return reduce(Growth.plus, (part.growth for part in self.parts))
+
+    def _latex_value(self) -> str:
+        return " + ".join(part._latex_value() for part in self.parts)
+
+
+@dataclass(frozen=True)
+class _ShareOf(Share):
+    real: Size | None = None
+    synthetic: Size | None = None
+
+    def __post_init__(self) -> None:
+        Size.total(self.real, self.synthetic)  # there must be items
+
+    def curve(self, rounds: int) -> np.ndarray:
+        total = Size.total(self.real, self.synthetic).counts(rounds)
+        return self.real.counts(rounds) / total if self.real else np.zeros(len(total))
+
+    @property
+    def growth(self) -> Growth:
+        if self.real is None:
+            return Growth(0.0, 0.0, 0.0)
+        return self.real.growth.over(Size.total(self.real, self.synthetic).growth)
+
+    def bound(self, rounds: int) -> Growth:
+        # Rounding up makes of r at most r + 1 real items.
+        slack = 1 + 1 / max(self.real.counts(rounds)[-1] - 1, 1) if self.real else 1
+        return self.growth._replace(scale=self.growth.scale * slack)
+
+    def _latex_value(self) -> str:
+        if self.real is None or self.synthetic is None:
+            return "1" if self.real else "0"
+        real, synthetic = self.real._latex_value(), self.synthetic._latex_value()
+        return f"{real}/({real} + {synthetic})"
+
+
+def _optional_size(size: Size | int | None) -> Size | None:
+    return None if size is None else as_size(size)
 
 
 def as_share(share: Share | float) -> Share:

@@ -209,40 +209,64 @@ def filtered_step(type1: float, type2: float, share: float, size: int, previous:
     return (1 - after) ** 2 * (1 - inverse) * previous + V * inverse
 
 
-def random_count_risk(shares, sizes, chance: float, V: float) -> np.ndarray:
-    r"""Risks within one context of a next-token model, whose count is random.
+def random_count_risk(shares, sizes, chance, V, classes: int | None = None) -> np.ndarray:
+    r"""Risks within contexts of a next-token model, whose counts are random.
 
-    In round t the context occurs :math:`N_t\sim\mathrm{Bin}(n_t,q)` times; without
+    In round t a context occurs :math:`N_t\sim\mathrm{Bin}(n_t,q)` times; without
     an occurrence its fit stays as it was.
 
     Parameters
     ----------
     shares, sizes : array_like, shape (T,)
         :math:`\alpha_t` and the items :math:`n_t` of a whole round.
-    chance : float
+    chance : float or array_like, shape (...)
         Probability q of the context.
-    V : float
+    V : float or array_like, shape (...)
         Risk of a single draw of the next token in this context.
+    classes : int, optional
+        Number of classes K. A context that does not occur in round 1 then starts
+        from the uniform law; without it, the risks are those given that the
+        context occurs in round 1.
 
     Returns
     -------
-    ndarray, shape (T,)
-        Given that the context occurs in round 1.
+    ndarray, shape (..., T)
+
+    Raises
+    ------
+    ValueError
+        If a share is outside [0, 1], the first is not 1, a size is below 1, or a
+        chance is outside (0, 1].
 
     Notes
     -----
-    Derived here from Theorem 3.1, by conditioning on the count:
-    :math:`R_t=(1-p_0)\bigl[(1-\alpha_t)^2(1-m_t)R_{t-1}+Vm_t\bigr]+p_0R_{t-1}` with
-    :math:`p_0=(1-q)^{n_t}` and :math:`m_t=E[1/N_t\mid N_t\ge1]`.
+    Derived here from Theorem 3.1, by conditioning on the count. With
+    :math:`p_t=(1-q)^{n_t}`, :math:`m_t=E[1/N_t\mid N_t\ge1]` and :math:`a_t=1-\alpha_t`,
+
+    .. math:: R_t=(1-p_t)\bigl[a_t^2(1-m_t)R_{t-1}+(V-2a_tB_{t-1})m_t\bigr]+p_tR_{t-1}.
+
+    Given an occurrence in round 1 the fit is unbiased, :math:`B_t=0` and
+    :math:`R_1=Vm_1`. The uniform start adds :math:`p_1\|u-\theta^*\|^2` to
+    :math:`(1-p_1)Vm_1` and makes a bias :math:`E\hat\theta_t-\theta^*=s_t(u-\theta^*)`,
+    with :math:`s_1=p_1` and :math:`s_t=((1-p_t)a_t+p_t)s_{t-1}`; then
+    :math:`B_t=s_t\,\theta^{*\top}(u-\theta^*)=s_t(1/K-1+V)`.
     """
     shares, sizes = _check_sequences(shares, sizes)
-    inverse = np.array([mean_inverse(size, chance) for size in sizes])
-    absent = (1 - chance) ** sizes
-    risks = np.empty(len(shares))
-    risks[0] = V * inverse[0]
+    chance, V = np.broadcast_arrays(np.asarray(chance, dtype=float), np.asarray(V, dtype=float))
+    distinct, place = np.unique(sizes, return_inverse=True)
+    inverse = np.array([[mean_inverse(n, q) for q in chance.flat] for n in distinct])
+    inverse = np.moveaxis(inverse[place].reshape(len(sizes), *chance.shape), 0, -1)
+    absent = (1 - chance[..., None]) ** sizes
+    unseen = absent[..., 0] if classes is not None else 0.0
+    uniform = 1 / classes if classes is not None else 0.0
+    risks = np.empty(inverse.shape)
+    risks[..., 0] = (1 - unseen) * V * inverse[..., 0] + unseen * (1 - V - uniform)
+    bias = unseen * (uniform - 1 + V)
     for t in range(1, len(shares)):
-        seen = (1 - shares[t]) ** 2 * (1 - inverse[t]) * risks[t - 1] + V * inverse[t]
-        risks[t] = (1 - absent[t]) * seen + absent[t] * risks[t - 1]
+        old, m, p = 1 - shares[t], inverse[..., t], absent[..., t]
+        seen = old**2 * (1 - m) * risks[..., t - 1] + (V - 2 * old * bias) * m
+        risks[..., t] = (1 - p) * seen + p * risks[..., t - 1]
+        bias = ((1 - p) * old + p) * bias
     return risks
 
 
@@ -537,7 +561,7 @@ def classify(share: Share, size: Size, V: float, accumulate: bool = False) -> Ve
         return _finite_memory(share, size, V, first, accumulate)
     fresh = _limit(_times(alpha, n))  # fresh items a round, in the limit
     if _limit(n) < math.inf and _limit(alpha) > 0:
-        limit = limit_fixed(_limit(alpha), math.ceil(_limit(n)), V)
+        limit = limit_fixed(_limit(alpha), _limit(n), V)
         reason = "share and size are fixed, so the noise of each round stays"
     elif fresh == math.inf:
         return Verdict(
@@ -565,28 +589,33 @@ def _finite_memory(share: Share, size: Size, V: float, first: float, accumulate:
 
     After T rounds, :math:`R_T(1-\sum_{t>T}c_t)\le R_\infty\le R_T+\sum_{t>T}b_t`, where
     :math:`c_t` is what round t forgets and :math:`b_t` the noise it adds; the
-    tails are bounded by integrals.
+    tails are bounded by integrals. Besides, every risk lies between the one before
+    and the level :math:`b_t/c_t`, which is monotone from T on.
     """
     rounds = 1_000_000
-    alpha, n = share.curve(rounds), np.ceil(size.curve(rounds) * (1 - 1e-12))
+    alpha, n = share.curve(rounds), size.counts(rounds)
     alpha[0] = 1.0
     weight = n / np.cumsum(n) if accumulate else np.ones(rounds)
     shrink = (1 - alpha * weight) ** 2 - weight**2 / n * (1 - alpha) ** 2
     noise = weight**2 / n * V
     survives = np.append(np.cumprod(shrink[:0:-1])[::-1], 1.0)  # what later rounds leave of it
     last = float(np.sum(noise * survives))
+    fresh = _times(share.growth, size.growth)
     if accumulate:
         noise_tail = float(1 / n.sum())  # n_t / N_t^2 <= 1 / N_{t-1} - 1 / N_t
         # t n_t / N_t is at most 1 + p + q, because n_t grows no faster than t^(p + q)
         steepness = 1 + size.growth.power + max(size.growth.log_power, 0)
-        pull = Growth(steepness * (1 + 1 / n[-1]), -1, 0)
+        pull = Growth(steepness * (1 + 1 / n[-1] + 10 / rounds), -1, 0)
+        fresh = _times(fresh, Growth(1 / (1 + size.growth.power), 1, 0))
     else:
-        noise_tail = _tail(
-            Growth(1 / size.growth.scale, -size.growth.power, -size.growth.log_power), rounds
-        )
+        noise_tail = _tail(Growth(1, 0, 0).over(size.growth), rounds) * (1 + 3 / n[-1])
         pull = Growth(1, 0, 0)
-    forgotten = 2 * _tail(_times(share.growth, pull), rounds) + noise_tail
+    forgotten = 2 * _tail(_times(share.bound(rounds), pull), rounds) + noise_tail
     low, high = last * max(1 - forgotten, 0.0), last + V * noise_tail
+    if fresh.power * fresh.log_power >= 0:
+        now = alpha[-1] * (2 - alpha[-1] * weight[-1]) * n[-1] / weight[-1]
+        levels = V / ((1 - alpha[-1]) ** 2 + now), V / (1 + 2 * _limit(fresh))
+        low, high = max(low, min(last, *levels)), min(high, max(last, *levels))
     if low < first <= high:
         raise ValueError("the limit is too close to the first risk to tell which is larger")
     limit, error = (low + high) / 2, (high - low) / 2
