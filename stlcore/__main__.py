@@ -54,6 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     student.set_defaults(command=_student)
 
     options = parser.parse_args(arguments)
+    from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
     from stlcore.runner import UsageError
@@ -67,6 +68,9 @@ def main(arguments: list[str] | None = None) -> int:
         last = str(error.evalue).strip() or error.ename
         print(f"stlcore: {options.page} failed with {error.ename}: {last}", file=sys.stderr)
         print("stlcore: the notebook as far as it came lies in runs/failed/", file=sys.stderr)
+        return 1
+    except DeadKernelError:
+        print(f"stlcore: {options.page} failed: its kernel died; is memory short?", file=sys.stderr)
         return 1
     except OSError as error:  # a full disk, say; what was there before is still whole
         print(f"stlcore: {error.strerror or error}: {error.filename or ''}", file=sys.stderr)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import difflib
 import json
+import logging
 import os
 import re
 import shutil
@@ -39,6 +40,10 @@ __all__ = [
 ]
 
 EXECUTED = ROOT / "book" / "notebooks"
+
+# Papermill complains of parameters that it cannot read (`by_profile`), and says on stderr
+# what it also raises: the messages a user should see are ours.
+logging.getLogger("papermill").setLevel(logging.CRITICAL)
 
 
 class UsageError(ValueError):
@@ -239,6 +244,7 @@ def _tidy(notebook: Path) -> None:
         cell.metadata.pop("papermill", None)
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.metadata["tags"] = [*cell.metadata["tags"], "remove-cell"]
+            cell["id"] = "injected-parameters"  # papermill's is random
         if cell.cell_type != "code":
             continue
         cell.outputs = [o for o in cell.outputs if RECORD_MIME not in o.get("data", {})]

@@ -1,0 +1,210 @@
+"""Settings and helpers that several test files share.
+
+Every random number in these tests has a fixed seed, so a test gives the same
+answer each time. What its seed could have done is stated where it is used: a
+statistical test names its false-alarm rate, the probability that it fails
+although the code is right. Over all tests of the folder these rates sum to less
+than 1e-3.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from scipy.stats import norm
+
+import stlcore.page
+import stlcore.runner
+from stlcore.metrics import max_deviation_test
+from stlcore.runner import find_page, run_page
+from stlcore.streams import stream
+
+settings.register_profile(
+    "stlcore",
+    derandomize=True,  # the same examples in every run
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("stlcore")
+
+#: Nominal level of `follows`; its true level is below ten times that.
+LEVEL = 1e-7
+
+
+def follows(samples: np.ndarray, expected: np.ndarray) -> bool:
+    """Whether the means of the columns may be ``expected``, at a false-alarm rate of 1e-6.
+
+    The largest studentised deviation is held against the normal quantile for
+    1e-7, shared out over the columns. Skewness of the samples may raise that
+    rate; with the thousands of rows that the tests use, by less than a factor
+    of 10. (The bootstrap p-value of `max_deviation_test` cannot reach 1e-6 with
+    fewer than a million resamples.)
+    """
+    samples = np.asarray(samples, dtype=float)
+    assert len(samples) >= 4000, "too few repetitions for the stated level"
+    result = max_deviation_test(samples, expected, stream(0, "unused"), resamples=1)
+    return result.statistic < norm.isf(LEVEL / (2 * samples.shape[1]))
+
+
+@pytest.fixture(name="follows", scope="session")
+def follows_fixture():
+    """The function `follows`."""
+    return follows
+
+
+#: A page with all that a page has to have, and a way to fail.
+TINY = """---
+kernelspec:
+  display_name: Python 3
+  language: python
+  name: python3
+stlcore:
+  source: Paper C, Theorem 0
+---
+
+# A tiny page
+
+**Does it run?**
+
+```{code-cell} ipython3
+import os
+
+import pandas as pd
+
+from stlcore.page import Count, Counts, Page, Positive, Profile, Seed, Text, by_profile
+from stlcore.streams import stream
+```
+
+```{code-cell} ipython3
+:tags: [parameters]
+
+profile: Profile = "quick"
+seed: Seed = 5  # root of every random stream
+rounds: Count = by_profile(quick=4, paper=9)
+sizes: Counts = [1, 2]
+rate: Positive = 0.5
+fail: Text = "no"  # or error, claim, death
+```
+
+```{code-cell} ipython3
+page = Page.start("C-90", globals())
+values = stream(seed, "values").random(rounds)
+page.glue(mean=values.mean(), rate=rate)
+page.keep("values", pd.DataFrame({"value": values}))
+if fail == "error":
+    raise RuntimeError("the tiny page was told to fail")
+if fail == "death":
+    os._exit(1)
+```
+
+```{code-cell} ipython3
+import matplotlib.pyplot as plt
+
+figure, ax = plt.subplots()
+page.show(figure)
+```
+
+```{code-cell} ipython3
+page.claims.check("The mean is small.", values.mean(), "<=", 1, source="Paper C, Theorem 0")
+page.claims.control("The mean is negative.", values.mean(), "<=", 0)
+if fail == "claim":
+    page.claims.check("One is two.", 1, "==", 2, source="Paper C, Theorem 0")
+page.finish()
+```
+
+```{exercise}
+:label: ex-c90-first
+
+How large is it?
+```
+
+````{solution} ex-c90-first
+:class: dropdown
+
+The secret answer, with a fence:
+
+```python
+secret = 1
+```
+````
+
+```{code-cell} ipython3
+:tags: [solution]
+
+secret = 2
+```
+
+The end.
+"""
+
+#: A page that ends without page.finish().
+SILENT = """---
+kernelspec:
+  display_name: Python 3
+  language: python
+  name: python3
+stlcore:
+  source: Paper C, Theorem 00
+---
+
+# A silent page
+
+```{code-cell} ipython3
+from stlcore.page import Count
+```
+
+```{code-cell} ipython3
+:tags: [parameters]
+
+rounds: Count = 3
+```
+
+```{code-cell} ipython3
+rounds
+```
+"""
+
+
+def put_in(root: Path, patch: pytest.MonkeyPatch) -> Path:
+    """Make ``root`` a tiny project: two pages, and nothing run yet."""
+    folder = root / "notebooks" / "contamination"
+    folder.mkdir(parents=True)
+    (folder / "c90_tiny.md").write_text(TINY, encoding="utf-8")
+    (folder / "c91_silent.md").write_text(SILENT, encoding="utf-8")
+    patch.setattr(stlcore.page, "ROOT", root)
+    patch.setattr(stlcore.runner, "ROOT", root)
+    patch.setattr(stlcore.runner, "EXECUTED", root / "book" / "notebooks")
+    return root
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """The root of a tiny project that `stlcore` takes for its own during the test."""
+    return put_in(tmp_path / "project", monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def executed(tmp_path_factory):
+    """The tiny page, run once: its record and the folder with notebook and record."""
+    with pytest.MonkeyPatch.context() as patch:
+        root = put_in(tmp_path_factory.mktemp("executed"), patch)
+        folder = root / "book" / "notebooks" / "contamination"
+        return run_page(find_page("c90"), folder / "c90_tiny.ipynb", {"rate": 0.25}), folder
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    """Every file below a folder with what it holds, and every folder."""
+    return {
+        str(path.relative_to(root)): path.read_bytes() if path.is_file() else b""
+        for path in root.rglob("*")
+    }
+
+
+@pytest.fixture(name="tree", scope="session")
+def tree_fixture():
+    """The function `tree`."""
+    return tree

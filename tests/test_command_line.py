@@ -1,0 +1,283 @@
+"""The command line: exit codes, one sentence for a mistake, and nothing half written."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import nbformat
+import pytest
+
+import stlcore
+from stlcore.__main__ import main
+from stlcore.page import read_result
+
+
+def call(capsys, *arguments):
+    """Exit code, lines on stdout and lines on stderr."""
+    code = main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return code, captured.out.splitlines(), captured.err.splitlines()
+
+
+@pytest.fixture
+def with_runs(project, executed):
+    """The project with one of its two pages executed."""
+    shutil.copytree(executed[1], project / "book" / "notebooks" / "contamination")
+    return project
+
+
+# --- Mistakes --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "c80"], "stlcore: there is no page 'c80'; did you mean 'c90'?"),
+        (
+            ["run", "c90", "-p", "round", "3"],
+            "stlcore: c90 has no parameter 'round'; did you mean 'rounds'?",
+        ),
+        (
+            ["run", "c90", "-p", "rounds", "0"],
+            "stlcore: c90: rounds must be a whole number from 1 up, not 0",
+        ),
+        (
+            ["run", "c90", "-p", "rounds", "ten"],
+            "stlcore: c90: rounds must be a whole number from 1 up, not 'ten'",
+        ),
+        (
+            ["run", "c90", "-p", "rounds", "1e3"],
+            "stlcore: c90: rounds must be a whole number from 1 up, not 1000.0",
+        ),
+        (
+            ["run", "c90", "-p", "seed", "-1"],
+            "stlcore: c90: seed must be a whole number from 0 up, not -1",
+        ),
+        (
+            ["run", "c90", "-p", "rate", "nan"],
+            "stlcore: c90: rate must be a number above 0, not 'nan'",
+        ),
+        (
+            ["run", "c90", "-p", "sizes", "[1, 0]"],
+            "stlcore: c90: sizes must be a list of whole numbers from 1 up, not [1, 0]",
+        ),
+        (
+            ["run", "c90", "-p", "sizes", "[1, "],
+            "stlcore: the value of 'sizes' cannot be read: [1,",
+        ),
+        (
+            ["run", "c90", "-o", "out.html"],
+            "stlcore: the output must be a notebook (.ipynb), not out.html",
+        ),
+        (["run", "c90", "-o", "file/x.ipynb"], "stlcore: cannot write to "),
+        (["student", "c99", "-o", "x.ipynb"], "stlcore: there is no page 'c99'"),
+        (["student", "c90", "-o", "file/x.ipynb"], "stlcore: cannot write file/x.ipynb: Not a dir"),
+        (["claims"], "stlcore: no page has been run yet; 'make book' runs them all"),
+        (["claims", "--json"], "stlcore: no page has been run yet"),
+    ],
+)
+def test_a_mistake_gets_one_line_and_writes_nothing(
+    project, tree, monkeypatch, capsys, arguments, message
+):
+    monkeypatch.chdir(project)
+    (project / "file").write_text("in the way")
+    before = tree(project)
+    code, out, err = call(capsys, *arguments)
+    assert code == 2
+    assert out == []
+    assert len(err) == 1
+    assert err[0].startswith(message)
+    assert tree(project) == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["walk"],
+        ["run"],
+        ["run", "c90", "-p", "rounds"],
+        ["run", "c90", "--profile", "fast"],
+        ["claims", "--json", "--markdown", "x.md"],
+        ["student", "c90"],
+    ],
+)
+def test_a_command_that_is_none(project, capsys, arguments):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage: python -m stlcore" in capsys.readouterr().err
+
+
+def test_help_names_every_command(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 0
+    shown = capsys.readouterr().out
+    for command in ("list", "run", "claims", "pair", "student"):
+        assert f"    {command} " in shown
+
+
+def test_exit_code_of_the_process(tmp_path):
+    """The real thing: a process of its own, run from any folder."""
+    done = subprocess.run(
+        [sys.executable, "-m", "stlcore", "run", "c00", "-o", tmp_path / "out.ipynb"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("stlcore: there is no page 'c00'")
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- Runs ------------------------------------------------------------------------------------
+
+
+def test_run_with_other_parameters_and_keep(project, capsys, caplog):
+    arguments = ["run", "c90", "--profile", "paper", "-p", "rate", "1e-3", "-p", "sizes", "[4, 5]"]
+    code, out, err = call(capsys, *arguments, "--keep")
+    assert (code, err) == (0, [])
+    assert [record for record in caplog.records if record.name.startswith("papermill")] == []
+    output = project / "runs" / "c90_tiny.ipynb"
+    assert out[0].startswith("C-90: 1 of 1 claims reproduced in ")
+    assert out[0].endswith(f" s -> {output}")
+    assert out[1:] == [
+        "kept book/results/c90.values.csv",
+        "kept book/results/c90.values.json",
+    ]
+    assert sorted(os.listdir(output.parent)) == ["c90_tiny.ipynb", "c90_tiny.json"]
+    frame, provenance = read_result("c90", "values")
+    assert len(frame) == 9  # the paper profile's rounds
+    assert provenance["parameters"] == {
+        "profile": "paper",
+        "seed": 5,
+        "rounds": 9,
+        "sizes": [4, 5],
+        "rate": 0.001,
+        "fail": "no",
+    }
+
+
+def test_a_page_that_fails(project, capsys):
+    output = project / "out" / "out.ipynb"
+    code, out, err = call(capsys, "run", "c90", "-p", "fail", "error", "-o", output)
+    assert code == 1
+    assert out == []
+    assert err == [
+        "stlcore: c90 failed with RuntimeError: the tiny page was told to fail",
+        "stlcore: the notebook as far as it came lies in runs/failed/",
+    ]
+    assert list(output.parent.iterdir()) == []
+    assert (project / "runs" / "failed" / "out.ipynb").exists()
+
+
+def test_a_page_whose_kernel_dies(project, capsys, caplog):
+    output = project / "out" / "out.ipynb"
+    code, out, err = call(capsys, "run", "c90", "-p", "fail", "death", "-o", output)
+    assert code == 1
+    assert out == []
+    assert len(err) == 1
+    assert err[0].startswith("stlcore: c90 failed: its kernel died")
+    assert [record for record in caplog.records if record.name.startswith("papermill")] == []
+    assert list(output.parent.iterdir()) == []
+
+
+def test_a_page_that_does_not_finish(project, capsys):
+    output = project / "out" / "out.ipynb"
+    code, _, err = call(capsys, "run", "c91", "-o", output)
+    assert code == 2
+    assert len(err) == 1
+    assert err[0].endswith("holds no record: the page did not call page.finish()")
+    assert list(output.parent.iterdir()) == []
+
+
+# --- What is known about runs ----------------------------------------------------------------
+
+
+def test_list(with_runs, capsys):
+    code, out, err = call(capsys, "list")
+    assert (code, err) == (0, [])
+    assert out[0] == "C-90  A tiny page"
+    assert out[1].startswith("      Paper C, Theorem 0 · 1/1 claims, ")
+    assert out[2:] == ["C-91  A silent page", "      Paper C, Theorem 00 · never run"]
+
+
+def test_list_before_any_run(project, capsys):
+    assert call(capsys, "list")[1][1] == "      Paper C, Theorem 0 · never run"
+
+
+def test_claims_as_text(with_runs, capsys):
+    code, out, err = call(capsys, "claims")
+    assert (code, err) == (0, [])
+    assert out == [
+        "C-90.1    reproduced: The mean is small.",
+        "C-90.2    control not reproduced: The mean is negative.",
+    ]
+
+
+def test_claims_as_json(with_runs, executed, capsys):
+    assert main(["claims", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert rows == executed[0]["claims"]
+    for row in rows:
+        for key in ("id", "page", "source", "sentence", "measured", "expected", "tolerance"):
+            assert key in row
+        assert row["false_alarm"] == 0
+        assert row["control"] is (row["verdict"] == "not reproduced")
+
+
+def test_claims_as_a_page(with_runs, capsys):
+    target = with_runs / "book" / "claims.md"
+    assert call(capsys, "claims", "--markdown", target) == (0, [], [])
+    text = target.read_text()
+    assert text.startswith("# Claims\n")
+    assert "make 1 claims: 1 reproduced, 0 not reproduced, 0 not testable here." in text
+    assert "1 negative controls" in text
+    assert '<a href="notebooks/contamination/c90_tiny.html">C-90.1</a>' in text
+    assert text.count("```") == 2
+
+
+def test_claims_page_that_cannot_be_written(with_runs, tree, capsys):
+    before = tree(with_runs)
+    code, out, err = call(capsys, "claims", "--markdown", with_runs / "no" / "claims.md")
+    assert (code, out, len(err)) == (2, [], 1)
+    assert err[0].endswith("claims.md: No such file or directory")
+    assert tree(with_runs) == before
+
+
+# --- Pairs and student versions --------------------------------------------------------------
+
+
+def test_pair_writes_what_has_changed(project, tree, capsys):
+    folder = project / "notebooks" / "contamination"
+    code, out, _ = call(capsys, "pair")
+    assert code == 0
+    assert {"wrote c90_tiny.md", "wrote c90_tiny.ipynb", "wrote c91_silent.ipynb"} <= set(out)
+    before = tree(project)
+    assert call(capsys, "pair") == (0, [], [])
+    assert tree(project) == before
+    (folder / "c90_tiny.ipynb").write_text("broken")
+    assert call(capsys, "pair") == (0, ["wrote c90_tiny.ipynb"], [])
+    assert tree(project) == before
+
+
+def test_student(project, capsys):
+    target = project / "student.ipynb"
+    assert call(capsys, "student", "c90", "-o", target) == (0, [], [])
+    text = target.read_text()
+    nbformat.validate(nbformat.reads(text, as_version=4))
+    assert "secret" not in text
+    assert "How large is it?" in text
+
+
+def test_version():
+    assert stlcore.__version__.count(".") == 2
