@@ -395,6 +395,33 @@ def test_random_count_risk_over_all_paths_of_counts(chance):
     assert random_count_risk(shares, sizes, chance, V) == pytest.approx(expected / total, abs=1e-13)
 
 
+@pytest.mark.parametrize("chance", [0.2, 0.7, 1.0])
+def test_random_count_risk_from_a_uniform_start(chance):
+    """Sum over all counts and all outcomes, from the uniform law where round 1 has no data."""
+    shares, sizes, truth = [1, 0.3, 0.0, 0.6], [2, 3, 1, 2], 0.3  # of two classes
+    laws, expected = {0.5: 1.0}, []  # probability of the first class -> chance of that fit
+    for alpha, n in zip(shares, sizes, strict=True):
+        following = {}
+        for law, weight in laws.items():
+            for k in range(n + 1):
+                occurs = weight * math.comb(n, k) * chance**k * (1 - chance) ** (n - k)
+                if k == 0:
+                    following[law] = following.get(law, 0) + occurs
+                    continue
+                p = alpha * truth + (1 - alpha) * law
+                for first in range(k + 1):
+                    outcome = math.comb(k, first) * p**first * (1 - p) ** (k - first)
+                    following[first / k] = following.get(first / k, 0) + occurs * outcome
+        laws = following
+        expected.append(sum(w * 2 * (law - truth) ** 2 for law, w in laws.items()))
+    V = 1 - truth**2 - (1 - truth) ** 2
+    risks = random_count_risk(shares, sizes, chance, V, classes=2)
+    assert risks == pytest.approx(expected, abs=1e-13)
+    together = random_count_risk(shares, sizes, [chance, 0.5], [V, 0.3], classes=2)
+    assert together.shape == (2, 4)
+    assert together[0] == pytest.approx(risks, abs=1e-15)
+
+
 # --- Adaptive shares -------------------------------------------------------------------------
 
 
@@ -576,6 +603,7 @@ def test_classify_against_closed_forms():
         (Share.power(2, 4), Size.power(100, 2)),  # round 2 has real data only
         (Share.power(1.5, 0.5), Size.power(3, 3)),
         (Share.power(3), Size.log(20, 2)),
+        (Share.of(20, Size.power(50, 2)), Size.total(20, Size.power(50, 2))),
     ],
 )
 def test_the_bracket_holds_the_limit(share, size, accumulate):

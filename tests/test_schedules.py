@@ -18,9 +18,23 @@ rounds = st.integers(1, 300)
 
 
 @st.composite
+def endless_sizes(draw):
+    """A size given by a formula."""
+    size = draw(st.integers(1, 10**6))
+    kind = draw(st.sampled_from(["fixed", "power", "log"]))
+    if kind == "fixed":
+        return Size.fixed(size)
+    if kind == "power":
+        return Size.power(size, draw(exponents))
+    power, exponent = draw(exponents), draw(st.floats(-3, 5))
+    assume(power > 0 or exponent >= 0)
+    return Size.log(size, power, exponent)
+
+
+@st.composite
 def shares(draw):
     """A share from every constructor, with parameters that may or may not be allowed."""
-    kind = draw(st.sampled_from(["fixed", "power", "log", "explicit"]))
+    kind = draw(st.sampled_from(["fixed", "power", "log", "of", "explicit"]))
     try:
         if kind == "fixed":
             return Share.fixed(draw(st.floats(0, 1)))
@@ -29,6 +43,9 @@ def shares(draw):
         if kind == "log":
             # A negative exponent of the logarithm is allowed where the power outweighs it.
             return Share.log(draw(st.floats(-3, 5)), draw(exponents), draw(st.floats(0, 3)))
+        if kind == "of":
+            part = st.one_of(st.none(), st.integers(1, 1000), endless_sizes())
+            return Share.of(draw(part), draw(part))
         return Share.explicit([1, *draw(st.lists(st.floats(0, 1), max_size=20))])
     except ValueError:
         assume(False)
@@ -37,18 +54,12 @@ def shares(draw):
 @st.composite
 def sizes(draw):
     """A size from every constructor."""
-    kind = draw(st.sampled_from(["fixed", "power", "log", "explicit"]))
-    size = draw(st.integers(1, 10**6))
-    try:
-        if kind == "fixed":
-            return Size.fixed(size)
-        if kind == "power":
-            return Size.power(size, draw(exponents))
-        if kind == "log":
-            return Size.log(size, draw(exponents), draw(st.floats(-3, 5)))
-        return Size.explicit(draw(st.lists(st.integers(1, 10**9), min_size=1, max_size=20)))
-    except ValueError:
-        assume(False)
+    kind = draw(st.sampled_from(["formula", "total", "explicit"]))
+    if kind == "formula":
+        return draw(endless_sizes())
+    if kind == "total":
+        return Size.total(*draw(st.lists(endless_sizes(), min_size=1, max_size=3)))
+    return Size.explicit(draw(st.lists(st.integers(1, 10**9), min_size=1, max_size=20)))
 
 
 def length(schedule, wanted: int) -> int:
@@ -98,7 +109,7 @@ def test_every_schedule_prints_as_maths(schedule):
 @given(st.one_of(shares(), sizes()), st.integers(2, 200))
 def test_the_printed_formula_is_the_schedule(schedule, t):
     """Evaluate the LaTeX itself and compare (to the six digits that are printed)."""
-    assume(schedule.sequence is None)
+    assume(type(schedule) in (Share, Size) and schedule.sequence is None)
     assume(abs(math.log(max(schedule.scale, 1e-300))) < 50)
     expected = schedule.curve(t)[-1]
     printed = _evaluate(schedule.latex.split("=")[1], t)
@@ -158,6 +169,46 @@ def test_rounding_does_not_add_an_item():
     cubes = np.arange(1, 30) ** 3
     assert np.array_equal(Size.power(7, 1 / 3).values(27000)[cubes - 1], 7 * np.arange(1, 30))
     assert np.array_equal(Size.power(13, 3).values(2000), 13 * np.arange(1, 2001) ** 3)
+
+
+def test_volumes_are_shares_and_totals():
+    real, synthetic = Size.power(50, 0.5), Size.log(100)
+    counts = real.values(30), synthetic.values(30)
+    assert np.array_equal(Size.total(real, synthetic).values(30), sum(counts))
+    shares = Share.of(real, synthetic).values(30)
+    assert shares[0] == 1
+    assert shares[1:] == pytest.approx((counts[0] / sum(counts))[1:])
+    assert np.array_equal(Share.of(3, None).values(4), [1, 1, 1, 1])
+    assert np.array_equal(Share.of(None, 3).values(4), [1, 0, 0, 0])
+    assert Size.total(7, None).values(2).tolist() == [7, 7]
+    assert Share.of(50, Size.power(100, 1)).latex == r"\alpha_t = 50/(50 + 100\,t)"
+    assert Size.total(50, Size.power(100, 1)).latex == r"n_t = 50 + 100\,t"
+    for nothing in (lambda: Size.total(None), lambda: Share.of(None, None)):
+        with pytest.raises(ValueError, match="a total needs at least one size"):
+            nothing()
+
+
+powers = st.builds(Size.power, st.integers(10, 1000), st.sampled_from([0, 0.5, 1, 1.5, 2]))
+
+
+@given(powers, powers)
+def test_growth_of_volumes(real, synthetic):
+    """The leading orders describe what the formulas do far out."""
+    t = 10**6
+    for schedule in (Size.total(real, synthetic), Share.of(real, synthetic)):
+        scale, power, log_power = schedule.growth
+        assert log_power == 0
+        # what is left out is at least a factor 1000 / 100 smaller, or of the order of rounding
+        assert schedule.curve(t)[-1] == pytest.approx(scale * t**power, rel=0.11)
+
+
+@given(powers, powers)
+def test_the_bound_of_a_share_is_one(real, synthetic):
+    share = Share.of(real, synthetic)
+    bound = share.bound(1000)
+    t = np.arange(1000, 3001)
+    limit = bound.scale * t**bound.power * np.log(t + 1.0) ** bound.log_power
+    assert np.all(share.values(3000)[999:] <= limit * (1 + 1e-12))
 
 
 def test_growth():
