@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import html
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 import numpy as np
+from scipy.stats import norm
 
 __all__ = ["Claim", "ClaimError", "Claims", "table"]
 
@@ -169,6 +170,53 @@ class Claims:
         return self.check(
             sentence, p_value, ">=", level, source=source, false_alarm=level, **kwargs
         )
+
+    def effect(
+        self,
+        sentence: str,
+        z,
+        *,
+        level: float,
+        source: str,
+        mark: Mark = "paper",
+        expect: str = REPRODUCED,
+    ) -> Claim:
+        """Record an effect of the stated direction, tested two-sidedly.
+
+        Parameters
+        ----------
+        sentence : str
+            The claim in words.
+        z : float or array_like
+            Standardised effects, positive in the direction of the sentence; of
+            several, all must hold, so the smallest counts.
+        level : float
+            Probability, for each of them, that chance alone reaches the critical
+            value on one side. The false-alarm rate is the level times their number.
+        source, mark, expect
+            As in :meth:`check`.
+
+        Notes
+        -----
+        Beyond the critical value the verdict is "reproduced", beyond it on the
+        other side "not reproduced". In between the sample is too small to tell:
+        "not testable here", which does not fail a page that a reader runs at
+        smaller sizes.
+        """
+        z = np.asarray(z, dtype=float)
+        claim = self.check(
+            sentence,
+            z,
+            ">=",
+            float(norm.isf(level)),
+            source=source,
+            mark=mark,
+            false_alarm=level * z.size,
+            expect=expect,
+        )
+        if abs(claim.measured) < claim.expected:
+            self.rows[-1] = claim = replace(claim, verdict=OPEN, surprising=False)
+        return claim
 
     def control(
         self, sentence: str, measured, relation: Relation, expected, *, tolerance: float = 0.0

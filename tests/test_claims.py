@@ -318,3 +318,21 @@ def test_table_links_only_pages_it_knows(claims):
     claims.check("s", 1, "==", 1, source=SOURCE)
     assert parse(table(claims.to_records(), {"C-03": "c03.html"})).links == []
     assert parse(table(claims.to_records(), {"C-02": "c02.html"})).links == ["c02.html"]
+
+
+def test_effect_has_three_outcomes():
+    claims = Claims("C-99")
+    common = {"level": 1e-4, "source": "a test"}
+    critical = 3.719016485455709  # the upper 1e-4 quantile of the normal law
+    assert claims.effect("clear", [5.0, 4.0], **common).verdict == "reproduced"
+    assert claims.rows[-1].measured == 4.0
+    assert claims.rows[-1].expected == pytest.approx(critical, rel=1e-12)
+    assert claims.rows[-1].false_alarm == pytest.approx(2e-4)
+    open_ = claims.effect("too small to tell", [5.0, critical - 0.01], **common)
+    assert open_.verdict == "not testable here"
+    assert not open_.surprising
+    assert (
+        claims.effect("the other way", -4.0, expect="not reproduced", **common).surprising is False
+    )
+    assert claims.effect("unexpectedly the other way", [5.0, -4.0], **common).surprising
+    assert claims.effect("no number", np.nan, **common).surprising
