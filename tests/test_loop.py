@@ -6,6 +6,8 @@ name their own rate.
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -296,13 +298,13 @@ def test_the_same_real_items_enter_every_round():
 
 def test_counts_of_real_items_are_rounded():
     spy = Spy(TRUTH)
-    share = Share.explicit([1, 0.25, 0.125, 0.01, 1.0, 0.25])
-    run(spy, fixed_real(share), 20, 6, 5, stream(8, "rounded"))
-    # 5, 2.5 to the even 2, 0.2 to none, all, and 5 again: the part that is there already
-    assert [part.sum() // 5 for part in spy.parts] == [5, 2, 20]
-    assert np.array_equal(spy.trained[4], spy.trained[0])  # the whole first set
-    assert [new.sum() // 5 for new in spy.drawn] == [20, 15, 18, 20, 15]
-    assert np.array_equal(spy.trained[5], spy.parts[0] + spy.drawn[-1])
+    share = Share.explicit([1, 0.25, 0.125, 0.01, 0.14, 1.0, 0.25])
+    run(spy, fixed_real(share), 20, 7, 5, stream(8, "rounded"))
+    # 5, 2.5 to the even 2, 0.2 to none, 2.8 to 3, all, and 5 again: the part that is there
+    assert [part.sum() // 5 for part in spy.parts] == [5, 2, 3, 20]
+    assert np.array_equal(spy.trained[5], spy.trained[0])  # the whole first set
+    assert [new.sum() // 5 for new in spy.drawn] == [20, 15, 18, 20, 17, 15]
+    assert np.array_equal(spy.trained[6], spy.parts[0] + spy.drawn[-1])
 
 
 def test_more_real_items_than_the_first_round_had():
@@ -313,7 +315,21 @@ def test_more_real_items_than_the_first_round_had():
 # --- What a round may look at ----------------------------------------------------------------
 
 
-def test_old_models_are_kept_only_where_they_are_needed():
+@pytest.mark.parametrize(
+    ("name", "alive"), [("full synthetic", [1, 1, 1, 1]), ("balanced", [1, 2, 3, 4])]
+)
+def test_old_models_are_freed_where_nothing_needs_them(name, alive):
+    models, found = [], []
+
+    def observe(t, model):
+        models.append(weakref.ref(model))
+        found.append(sum(model() is not None for model in models))
+
+    run(Categorical(TRUTH), CYCLES[name], 5, 4, 2, stream(9, name), observe=observe)
+    assert found == alive
+
+
+def test_a_round_looks_only_at_what_its_weights_name():
     seen = {}
 
     class Watch(Categorical):

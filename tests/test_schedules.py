@@ -163,7 +163,10 @@ def test_values():
 
 
 def test_rounding_does_not_add_an_item():
-    # 29 * t**0.5 is whole at every square; t**(1/3) at every cube, but for rounding.
+    # In floats 8**(5/3) is 32.00000000000001 and 1024**1.1 is 2048.0000000000014.
+    assert Size.power(1, 5 / 3).values(8)[-1] == 32
+    assert Size.power(1, 1.1).values(1024)[-1] == 2048
+    assert Size.power(1, 5 / 3).values(9)[-1] == math.ceil(9 ** (5 / 3))
     squares = np.arange(1, 60) ** 2
     assert np.array_equal(Size.power(29, 0.5).values(3600)[squares - 1], 29 * np.arange(1, 60))
     cubes = np.arange(1, 30) ** 3
