@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Deviation", "max_deviation_test"]
+__all__ = ["Deviation", "max_deviation_test", "wasserstein_atoms"]
 
 
 class Deviation(NamedTuple):
@@ -75,3 +75,46 @@ def max_deviation_test(
         largest = (mean**2 / variance).max(axis=1) * count
         exceeding += int((largest >= statistic**2).sum())
     return Deviation(statistic, (1 + exceeding) / (resamples + 1))
+
+
+def wasserstein_atoms(places, weights, other_places, other_weights) -> np.ndarray:
+    r"""1-Wasserstein distance of two laws with finitely many atoms on the line.
+
+    Parameters
+    ----------
+    places, weights : array_like, shape (..., J)
+        Atoms of one law and their weights, which sum to 1; in any order.
+    other_places, other_weights : array_like, shape (..., K)
+        The other law; leading axes broadcast.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        :math:`\int|F(x)-G(x)|\,dx`, exactly.
+
+    Raises
+    ------
+    ValueError
+        If the weights of a law are negative or do not sum to 1.
+    """
+    laws = []
+    for atoms, mass in ((places, weights), (other_places, other_weights)):
+        atoms, mass = np.broadcast_arrays(
+            np.asarray(atoms, dtype=float), np.asarray(mass, dtype=float)
+        )
+        if not (np.all(mass >= 0) and np.allclose(mass.sum(axis=-1), 1, rtol=0, atol=1e-9)):
+            raise ValueError("the weights of a law must not be negative and must sum to 1")
+        laws.append((atoms, mass))
+    (atoms, mass), (other, of_other) = laws
+    shape = np.broadcast_shapes(atoms.shape[:-1], other.shape[:-1])
+
+    def joined(one, two):
+        return np.concatenate(
+            [np.broadcast_to(part, (*shape, part.shape[-1])) for part in (one, two)], axis=-1
+        )
+
+    line = joined(atoms, other)
+    order = line.argsort(axis=-1)
+    line = np.take_along_axis(line, order, axis=-1)
+    gap = np.take_along_axis(joined(mass, -of_other), order, axis=-1).cumsum(axis=-1)
+    return (np.abs(gap[..., :-1]) * np.diff(line, axis=-1)).sum(axis=-1)
