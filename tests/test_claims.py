@@ -305,6 +305,7 @@ def test_table_escapes_what_it_shows():
     markup = table(claims.to_records(), {"C<2>": 'x.html?a=1&b="2"'})
     parsed = parse(markup)
     assert "<script" not in markup
+    assert "&lt;= 2" in markup
     assert parsed.tags == {
         *("div", "table", "thead", "tbody", "tr", "th", "td", "br", "span", "a"),
     }
