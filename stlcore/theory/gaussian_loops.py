@@ -64,20 +64,21 @@ def gaussian_mean_covariance(
         raise ValueError("the exact Gaussian mean is for cycles without accumulation or filter")
     rounds = check_count("rounds", rounds)
     n = as_size(sizes).values(rounds)
+    weights = [cycle.weights(t) for t in range(1, rounds + 1)]
+    counts = np.rint([row.first for row in weights] * n).astype(int)
     # Row 0 stands for the mean of the part of the first real set that is used again.
     cov = np.zeros((rounds + 1, rounds + 1))
-    again = 0
+    again = _reused(counts, int(n[0]))
+    if again:
+        cov[0, 0] = 1 / again
     for t in range(1, rounds + 1):
-        _, first, generations = cycle.weights(t)
-        count = int(np.rint(first * n[t - 1]))
-        if t > 1 and first:
-            again = again or _first_part(cov, count, int(n[0]))
-            if count != again:
-                raise ValueError("the number of re-used real points must not change")
+        count, (_, first, generations) = counts[t - 1], weights[t - 1]
         share = count / n[t - 1]
         rest = (1 - share) / (1 - first) if first < 1 else 0.0
         w = np.concatenate([[share], rest * generations])
         cov[t, :t] = cov[:t, t] = cov[:t, :t] @ w
+        if t == 1 and again:  # the part lies in the first training set
+            cov[0, 1] = cov[1, 0] = 1 / n[0]
         noise = (1 - share) / n[t - 1]
         if not stratified and rest:
             part = w.copy()
@@ -90,14 +91,14 @@ def gaussian_mean_covariance(
     return cov[1:, 1:]
 
 
-def _first_part(cov: np.ndarray, count: int, size: int) -> int:
-    """Enter the mean of ``count`` of the ``size`` points of round 1 into the covariances."""
-    if count > size:
-        raise ValueError(f"the cycle re-uses {count} real points, but round 1 had {size}")
-    if count:
-        cov[0, 0] = 1 / count
-        cov[0, 1] = cov[1, 0] = 1 / size
-    return count
+def _reused(counts: np.ndarray, size: int) -> int:
+    """How many of the ``size`` points of round 1 are used again, 0 for none."""
+    used = np.unique(counts[counts > 0])
+    if used.size > 1:
+        raise ValueError("the number of re-used real points must not change")
+    if used.size and used[0] > size:
+        raise ValueError(f"the cycle re-uses {used[0]} real points, but round 1 had {size}")
+    return int(used[0]) if used.size else 0
 
 
 def gaussian_mean_variance(
@@ -127,17 +128,18 @@ def tv_normal_variances(s) -> np.ndarray:
     The densities cross at :math:`x^2=s\ln s/(s-1)`.
     """
     s = np.asarray(s, dtype=float)
-    if not np.all(s > 0):
-        raise ValueError("a variance must be positive")
-    gap = s - 1
-    near = np.abs(gap) < 1e-8
-    safe = np.where(near, 1.0, gap)
-    x = np.sqrt(np.where(near, 1.0, s * np.log(s) / safe))
-    return np.where(near, 0.0, 2 * np.abs(ndtr(x) - ndtr(x / np.sqrt(s))))
+    if not np.all((s > 0) & (s < math.inf)):
+        raise ValueError("a variance must be positive and finite")
+    # s - 1 is exact near 1, so only s = 1 itself needs care.
+    gap = np.where(s == 1, 1.0, s - 1)
+    x = np.sqrt(np.where(s == 1, 1.0, s * np.log(s) / gap))
+    return 2 * np.abs(ndtr(x) - ndtr(x / np.sqrt(s)))
 
 
 def log_variance_drift(i: int, n: int) -> float:
     r"""Mean of :math:`\log\sigma_i^2` after i fully synthetic generations of size n, about -i/n."""
+    check_count("the generation i", i)
+    check_count("the sample size", n)
     return i * (float(psi(n / 2)) - math.log(n / 2))
 
 
@@ -180,7 +182,9 @@ def expected_tv_variance(i: int, n: int) -> float:
             continue
         y = (left + right) / 2 + (right - left) / 2 * nodes
         density = (np.exp(-1j * np.outer(y, t)) @ phi).real * step / math.pi
-        total += (right - left) / 2 * weights @ (density * tv_normal_variances(np.exp(y)))
+        # Below e^-690 the distance is 1 to all digits, and e^y no longer a number.
+        distance = tv_normal_variances(np.exp(np.maximum(y, -690)))
+        total += (right - left) / 2 * weights @ (density * distance)
     return float(total)
 
 

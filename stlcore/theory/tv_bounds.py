@@ -144,10 +144,14 @@ def bound(err, beta: Sequence[Sequence[float]], i: int) -> np.ndarray:
     -----
     Holds surely, in every realisation, for errors measured in that realisation.
     """
-    err = np.asarray(err, dtype=float)
-    if err.shape[-1] < i + 1:
-        raise ValueError(f"the bound needs {i + 1} errors, but there are {err.shape[-1]}")
-    return err[..., : i + 1] @ cycle_weights(beta, i)
+    return _first("errors", err, i + 1) @ cycle_weights(beta, i)
+
+
+def _first(what: str, values, count: int) -> np.ndarray:
+    values = np.asarray(values, dtype=float)
+    if values.shape[-1] < count:
+        raise ValueError(f"the bound needs {count} {what}, but there are {values.shape[-1]}")
+    return values[..., :count]
 
 
 def noise_factor(weights: np.ndarray) -> float:
@@ -175,11 +179,11 @@ def biased_bound(err, bias, beta: Sequence[Sequence[float]], i: int) -> np.ndarr
     Derived here; it answers an open question of paper B.
     """
     rows = _check_rows(beta, i)
-    err, bias = np.asarray(err, dtype=float), np.asarray(bias, dtype=float)
+    err, bias = _first("errors", err, i + 1), _first("biases", bias, i)
     shift = np.zeros((*np.broadcast_shapes(err.shape[:-1], bias.shape[:-1]), i + 1))
     for k, row in enumerate(rows, start=1):
         shift[..., k] = bias[..., :k] @ row
-    return bound(err[..., : i + 1] + shift, beta, i)
+    return bound(err + shift, beta, i)
 
 
 def _check_share(share: float) -> None:
@@ -190,6 +194,13 @@ def _check_share(share: float) -> None:
 def _check_rate(rate: float) -> None:
     if not 0 < rate < 1:
         raise ValueError(f"the rate must lie in (0, 1), not {rate!r}")
+
+
+def _check_amount(lam) -> np.ndarray:
+    lam = np.asarray(lam, dtype=float)
+    if not np.all(lam >= 0):
+        raise ValueError("the amount of synthetic data must not be negative")
+    return lam
 
 
 def phase_curve(lam, i: int, rate: float = 0.25) -> np.ndarray:
@@ -215,9 +226,7 @@ def phase_curve(lam, i: int, rate: float = 0.25) -> np.ndarray:
     """
     check_count("the generation i", i)
     _check_rate(rate)
-    x = 1 + np.asarray(lam, dtype=float)
-    if not np.all(x >= 1):
-        raise ValueError("the amount of synthetic data must not be negative")
+    x = 1 + _check_amount(lam)
     with np.errstate(divide="ignore"):
         return -(x ** (1 - rate)) * np.expm1((i + 1) * np.log1p(-1 / x))
 
@@ -263,6 +272,8 @@ def phase_break_even(i: int, rate: float = 0.25) -> float:
     The root of :math:`g_i(\lambda)=1` above the peak; about :math:`(i+1)^{1/a}`. Derived here.
     """
     peak = phase_peak(i, rate)
+    if math.log(i + 1) / rate > 700:
+        raise ValueError("the break-even point is too large for a number")
     high = 4 * max(peak, (i + 1) ** (1 / rate))
     return brentq(lambda lam: float(phase_curve(lam, i, rate)) - 1, peak, high, rtol=1e-14)
 
@@ -277,7 +288,7 @@ def gaussian_phase(lam, i: int, fresh: bool) -> np.ndarray:
     Derived here.
     """
     check_count("the generation i", i)
-    lam = np.asarray(lam, dtype=float)
+    lam = _check_amount(lam)
     swing = lam / (1 + 2 * lam) * (1 - (lam / (1 + lam)) ** (2 * i))
     return 1 - swing if fresh else 1 + swing
 
@@ -291,8 +302,9 @@ def gaussian_phase_peak(i: int) -> float:
 
     def excess(v: float) -> float:  # with lambda = exp(v)
         lam = math.exp(v)
-        return math.log(math.expm1(2 * i * math.log1p(1 / lam))) - math.log(
-            2 * i * (1 + 2 * lam) / (1 + lam)
-        )
+        power = 2 * i * math.log1p(1 / lam)
+        # log(e^power - 1), for a power that may be too large for exp
+        left = power + math.log(-math.expm1(-power))
+        return left - math.log(2 * i * (1 + 2 * lam) / (1 + lam))
 
     return math.exp(brentq(excess, math.log(0.05), math.log(4.0 * i + 4), xtol=1e-15, rtol=1e-15))
