@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from matplotlib.mathtext import MathTextParser
 
@@ -195,6 +195,7 @@ powers = st.builds(Size.power, st.integers(10, 1000), st.sampled_from([0, 0.5, 1
 
 
 @given(powers, powers)
+@settings(max_examples=20)
 def test_growth_of_volumes(real, synthetic):
     """The leading orders describe what the formulas do far out."""
     t = 10**6
