@@ -614,7 +614,7 @@ def _finite_memory(share: Share, size: Size, V: float, first: float, accumulate:
     low, high = last * max(1 - forgotten, 0.0), last + V * noise_tail
     if fresh.power * fresh.log_power >= 0:
         now = alpha[-1] * (2 - alpha[-1] * weight[-1]) * n[-1] / weight[-1]
-        levels = V / ((1 - alpha[-1]) ** 2 + now), V / (1 + 2 * _limit(fresh))
+        levels = float(V / ((1 - alpha[-1]) ** 2 + now)), V / (1 + 2 * _limit(fresh))
         low, high = max(low, min(last, *levels)), min(high, max(last, *levels))
     if low < first <= high:
         raise ValueError("the limit is too close to the first risk to tell which is larger")
@@ -632,6 +632,9 @@ def _tail(growth: Growth, rounds: int) -> float:
     """Upper bound on the sum over t > ``rounds`` of a decreasing summable schedule."""
     if growth.scale == 0:
         return 0.0
+
+    if growth.log_power == 0:
+        return growth.scale * rounds ** (growth.power + 1) / -(growth.power + 1)
 
     def term(u: float) -> float:  # with t = exp(u)
         return math.exp((growth.power + 1) * u) * np.logaddexp(0, u) ** growth.log_power

@@ -344,5 +344,7 @@ class _PlannedSize(Size):
         plan = self.plan
         real = 0 if plan.fresh is None or plan.spent else plan.fresh.counts(2)[1]
         synthetic = 0 if plan.synthetic is None else plan.synthetic.counts(2)[1]
+        if synthetic and plan.filter.type2 == 0 and plan.synthetic.growth.power > 0:
+            synthetic = 1e15  # ever more of them, and all dropped: a Poisson number is kept
         kept = (1 - plan.filter.type1) * real + plan.filter.type2 * synthetic
         return effective_size(real + synthetic, kept / (real + synthetic), plan.accumulate)
