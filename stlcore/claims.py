@@ -162,13 +162,31 @@ class Claims:
             control=False,
         )
 
-    def test(self, sentence: str, p_value: float, *, level: float, source: str, **kwargs) -> Claim:
+    def test(
+        self,
+        sentence: str,
+        p_value: float,
+        *,
+        level: float,
+        source: str,
+        mark: Mark = "paper",
+        expect: str = REPRODUCED,
+        false_alarm: float | None = None,
+    ) -> Claim:
         """Record that a statistical test does not refute the sentence at ``level``.
 
-        The false-alarm rate is the level itself.
+        The false-alarm rate is the level itself, unless the test is known to keep
+        its level only roughly; then ``false_alarm`` gives the rate it has.
         """
         return self.check(
-            sentence, p_value, ">=", level, source=source, false_alarm=level, **kwargs
+            sentence,
+            p_value,
+            ">=",
+            level,
+            source=source,
+            mark=mark,
+            false_alarm=level if false_alarm is None else false_alarm,
+            expect=expect,
         )
 
     def effect(

@@ -49,6 +49,12 @@ def max_deviation_test(
     ValueError
         With fewer than 20 repetitions, a number that is not finite, or a
         quantity that never varies.
+
+    Notes
+    -----
+    The level is approximate. On skewed data (chi-square), 20,000 data sets for each
+    case, a nominal 0.05 came out as 0.048 to 0.052, 0.01 as 0.010 to 0.012, 1e-3 as
+    1.0e-3 to 1.5e-3, and 1e-4 as about 2e-4 with 40 to 100 repetitions.
     """
     samples = np.asarray(samples, dtype=float)
     count = len(samples)

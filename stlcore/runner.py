@@ -132,7 +132,7 @@ def find_page(name: str) -> NotebookPage:
     wanted = name.replace("-", "").lower()
     known = pages()
     for page in known:
-        if wanted in (page.name, page.path.stem):
+        if wanted in (page.name, page.path.stem.lower()):
             return page
     names = [page.name for page in known]
     close = difflib.get_close_matches(wanted, names, 1)

@@ -364,3 +364,9 @@ def test_student_version_keeps_what_stands_around_a_solution(tmp_path):
         "Between.",
         "After.",
     ]
+
+
+def test_a_page_is_found_by_its_file_name_too():
+    for page in pages():
+        assert find_page(page.path.stem) == page
+        assert find_page(page.id) == page
