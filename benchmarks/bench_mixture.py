@@ -14,7 +14,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy is loaded
 
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import sklearn
@@ -80,25 +80,23 @@ def compare(name: str, n: int) -> str:
     )
 
 
-def loop_times() -> list[str]:
+def loop_times() -> Iterator[str]:
     """Whole loops at the learner's default tolerance."""
     cycles = {
         "full synthetic": full_synthetic(),
         "share 1/sqrt(t)": fresh_mixture(Share.power(0.5)),
         "accumulated": full_synthetic().accumulated(),
     }
-    rows = []
     for name, truth in TRUTHS.items():
         for label, cycle in cycles.items():
             rng, learner = stream(SEED, name, label), GaussianMixture1D(*truth)
             start = time.process_time()
             frame = run(learner, cycle, Size.power(LOOP_SIZE, 1), LOOP_ROUNDS, REPETITIONS, rng)
             spent = time.process_time() - start
-            rows.append(
+            yield (
                 f"{name:<13}{label:<17}{spent:>8.1f}{frame['steps'].mean():>8.1f}"
                 f"{frame['unconverged'].mean():>13.1e}{frame['lost'].mean():>10.1e}"
             )
-    return rows
 
 
 def main() -> None:
