@@ -9,11 +9,13 @@ than 1e-3.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+from playwright.sync_api import sync_playwright
 from scipy.stats import norm
 
 import stlcore.page
@@ -208,3 +210,17 @@ def tree(root: Path) -> dict[str, bytes]:
 def tree_fixture():
     """The function `tree`."""
     return tree
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Headless Chromium for all tests of this process, for there can be only one."""
+    found = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
+    chromium = next(found, None)
+    if chromium is None:
+        pytest.skip("no Chromium on this machine")
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=chromium, args=flags)
+        yield running
+        running.close()

@@ -1,22 +1,16 @@
 """The built book: what Sphinx wrote, and what a browser makes of it."""
 
 import json
-import shutil
 from pathlib import Path
 
 import nbformat
 import pytest
 import yaml
-from playwright.sync_api import sync_playwright
 
 from stlcore.page import ROOT
 from stlcore.runner import EXECUTED, executed_records, pages
 
 HTML = ROOT / "_build" / "html"
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 HARMLESS = "THEBE_JS_URL"  # the theme declares it twice; nothing depends on it
 
 
@@ -98,17 +92,6 @@ def test_book_names_no_folder_of_the_machine_it_was_made_on():
 def test_records_are_json_without_nan():
     for path in EXECUTED.glob("*/*.json"):
         json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda word: pytest.fail(word))
-
-
-@pytest.fixture(scope="session")
-def browser():
-    """Headless Chromium for all tests of this process."""
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
 
 
 def opened(browser, chapter, width, theme):

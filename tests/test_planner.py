@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from playwright.sync_api import sync_playwright
 
 from stlcore.cycles import Filter
 from stlcore.page import ROOT
@@ -27,11 +25,7 @@ from stlcore.theory.planning import KEEP_ALL, Plan, effective_size, fresh_needed
 V = 0.9
 BOOK = ROOT / "_build" / "html" / "notebooks" / "contamination" / "c16_plan_a_loop.html"
 NUMBERS = ROOT / "notebooks" / "contamination" / "c16_planner.js"
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
 OPEN_ALL = "() => document.querySelectorAll('#planner details').forEach(d => (d.open = true))"
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
 # --- Schedules made of volumes -----------------------------------------------------------------
@@ -347,16 +341,6 @@ def same_numbers(found: dict, chosen: dict) -> None:
     assert found["ends"] == plan.ends
     same_verdict(found["verdict"], verdict_of(plan, V))
     same_verdict(found["unlimited"], verdict_of(plan, V, unlimited=True))
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")
