@@ -202,7 +202,7 @@ def run_page(page: NotebookPage, output: Path, parameters: dict[str, Any]) -> di
                 progress_bar=False,
                 log_output=False,
                 kernel_name="python3",
-                extra_arguments=["--log-level=40"],
+                extra_arguments=["--log-level=50"],
             )
         except papermill.exceptions.PapermillExecutionError:
             failed = ROOT / "runs" / "failed" / output.name
