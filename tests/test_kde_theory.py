@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 from scipy.stats import norm
 
 from stlcore.cycles import balanced, fixed_real, fresh_mixture, full_synthetic, general
@@ -306,6 +307,29 @@ def test_bias_by_integration_on_the_line(kernel, cycle):
     np.testing.assert_allclose(got, expected, atol=2e-6)
     assert np.all(got < 1)
     np.testing.assert_allclose(np.trapezoid(mean, x, axis=1), 1, atol=1e-8)
+
+
+@pytest.mark.parametrize("kernel", KERNELS, ids=repr)
+def test_bias_by_integration_between_the_crossings(kernel):
+    rounds = 3
+
+    def gap(x):
+        x = np.atleast_1d(x)
+        mean = kde_mean(MIXTURE, kernel, 0.3, balanced(), rounds, x)[-1]
+        return mean - MIXTURE.density(x)
+
+    x = np.linspace(-14.01, 14, 500)
+    values = gap(x)
+    change = np.flatnonzero((np.diff(np.sign(values)) != 0) & (np.abs(values[1:]) > 1e-9))
+    roots = [brentq(lambda v: gap(v)[0], x[k], x[k + 1], xtol=1e-13) for k in change]
+    assert len(roots) >= 4
+    pieces = np.unique([*roots, *np.linspace(-14, 14, 57)])
+    total = 0.0
+    for a, b in itertools.pairwise(pieces):
+        nodes, weights = legendre(a, b, 24)
+        total += weights @ np.abs(gap(nodes))
+    got = kde_bias_tv(MIXTURE, kernel, 0.3, balanced(), rounds)[-1]
+    assert got == pytest.approx(total / 2, abs=1e-10)
 
 
 def test_bias_reaches_far_with_wide_kernels():

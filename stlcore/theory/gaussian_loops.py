@@ -219,6 +219,11 @@ def gaussian_variance_moments(
     -------
     m1, m2 : ndarray, shape (rounds,)
         :math:`E\sigma_t^2` and :math:`E\sigma_t^4`.
+
+    Notes
+    -----
+    With exact parts of the n points, in place of i.i.d. draws, the last bracket would be
+    :math:`2\alpha+2(1-\alpha)T^2m_2`. Derived here.
     """
     if not 0 <= alpha <= 1:
         raise ValueError(f"the share must lie in [0, 1], not {alpha!r}")

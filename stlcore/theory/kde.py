@@ -150,7 +150,8 @@ def kde_mean(
     Parameters
     ----------
     truth, kernel, bandwidths, cycle, rounds
-        As in :func:`kde_mise`; no sample size matters, and the kernel may be negative.
+        As in :func:`kde_mise`; no sample size matters, so real data used again count as
+        the truth, and the kernel may be negative.
     x : array_like, shape (m,)
         Where.
 
@@ -185,7 +186,7 @@ def kde_bias_tv(
     Parameters
     ----------
     truth, kernel, bandwidths, cycle, rounds
-        As in :func:`kde_mise`; no sample size matters, and the kernel may be negative.
+        As in :func:`kde_mean`.
 
     Returns
     -------
