@@ -171,7 +171,7 @@ def _claims_page(rows: list[dict], links: dict[str, str]) -> str:
             "",
             "This table is written from the executed pages; nothing in it is typed by hand.",
             "*Sure* means that chance cannot refute a true claim (an exact computation); "
-            "otherwise the column gives the probability that it does.",
+            "otherwise the column *Expected* gives the probability that it does.",
             f"All of them together raise a false alarm with probability at most {alarm:.2g}.",
             "Each claim says whose statement it is: the **paper**'s, **derived** by us, our "
             "**choice** of a constant the paper does not show, or **reconstructed** from a "

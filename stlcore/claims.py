@@ -370,27 +370,30 @@ def table(rows: list[dict], links: dict[str, str] | None = None) -> str:
     links : dict, optional
         Address of each page; the id of a claim then links to it.
     """
-    head = ("Claim", "Statement", "Measured", "Expected", "False alarm", "Verdict")
+    head = ("Claim", "Statement", "Measured", "Expected", "Verdict")
     body = []
     for row in rows:
         name = html.escape(row["id"])
         if links and row["page"] in links:
             name = f'<a href="{html.escape(links[row["page"]])}">{name}</a>'
-        expected = f"{row['relation']} {_number(row['expected'])}".strip().replace("==", "=")
+        expected = html.escape(f"{row['relation']} {_number(row['expected'])}".strip())
+        expected = expected.replace("==", "=")
         if row["tolerance"]:
             expected += f" ± {_number(row['tolerance'])}"
+        if row["measured"] is not None and not row["control"]:
+            alarm = row["false_alarm"]
+            alarm = f"false alarm {_number(alarm)}" if alarm else "sure"
+            expected += f'<br><span class="source">{alarm}</span>'
         statement = (
             f"{'<em>Negative control.</em> ' if row['control'] else ''}"
             f'{html.escape(row["sentence"])}<br><span class="source">'
             f"{html.escape(row['source'])} · {html.escape(row['mark'])}</span>"
         )
-        alarm = "sure" if row["false_alarm"] == 0 else _number(row["false_alarm"])
         cells = (
             name,
             statement,
             _number(row["measured"]),
-            html.escape(expected),
-            "" if row["control"] or row["measured"] is None else alarm,
+            expected,
             _outcome(row),
         )
         kind = "control" if row["control"] else row["verdict"].split()[0]
