@@ -66,7 +66,7 @@ def fourth_order_cdf(x):
         (UNIFORM, lambda x: (x + 1) / 2),
         (FOURTH_ORDER, fourth_order_cdf),
     ],
-    ids=repr,
+    ids=["Gaussian", "Laplace", "uniform", "fourth-order"],  # the same in every process
 )
 def test_samples_of_the_kernels(kernel, law):
     sample = kernel.draw(stream(1, "kernels"), (400, 50))
