@@ -42,7 +42,8 @@ pages: env  ## every page run
 	@$(call pipeline,pages)
 
 test: lint book  ## everything: unit tests, pages, the built book in a browser
-	@command -v chromium chromium-browser google-chrome >/dev/null \
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null \
+	  || command -v google-chrome >/dev/null \
 	  || echo "No Chromium found: the browser tests are left out (on Debian: apt-get install chromium)."
 	$(RUN) $(BIN)/python -m pytest -n $(CORES)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -72,6 +73,9 @@ def main(arguments: list[str] | None = None) -> int:
     except DeadKernelError:
         print(f"stlcore: {options.page} failed: its kernel died; is memory short?", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # the reader, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:  # a full disk, say; what was there before is still whole
         print(f"stlcore: {error.strerror or error}: {error.filename or ''}", file=sys.stderr)
         return 1
