@@ -146,21 +146,30 @@ class Claims:
         Raises
         ------
         ValueError
-            If a negative control comes before any claim, nothing was measured,
-            or a probability is outside [0, 1).
+            If nothing was measured, or a probability is outside [0, 1).
         """
-        return self._record(
+        if not 0 <= false_alarm < 1:
+            raise ValueError(f"a false-alarm rate must lie in [0, 1), not {false_alarm!r}")
+        measured, expected = _worst(measured, relation, expected)
+        verdict = REPRODUCED if _holds(measured, relation, expected, tolerance) else REFUTED
+        claim = Claim(
+            self._next_id(),
+            self.page,
+            source,
+            mark,
             sentence,
             measured,
             relation,
             expected,
-            source,
-            mark,
-            tolerance,
-            false_alarm,
-            expect,
-            control=False,
+            float(tolerance),
+            float(false_alarm),
+            verdict,
+            False,
+            # A check that yields no number has failed, even where a refutation is expected.
+            verdict != expect or math.isnan(measured) or math.isnan(expected),
         )
+        self.rows.append(claim)
+        return claim
 
     def test(
         self,
@@ -242,23 +251,24 @@ class Claims:
         """Record a negative control: the same comparison on something wrong.
 
         It belongs to the claim before it, whose source and mark it takes, and
-        the page fails unless the comparison is refuted.
+        the page fails unless the comparison is refuted. ValueError if there is no
+        claim yet.
         """
         if not self.rows:
             raise ValueError("a negative control must follow the claim whose check it controls")
         last = self.rows[-1]
-        return self._record(
+        claim = self.check(
             sentence,
             measured,
             relation,
             expected,
-            last.source,
-            last.mark,
-            tolerance,
-            0.0,
-            REFUTED,
-            control=True,
+            source=last.source,
+            mark=last.mark,
+            tolerance=tolerance,
+            expect=REFUTED,
         )
+        self.rows[-1] = claim = replace(claim, control=True)
+        return claim
 
     def not_testable(self, sentence: str, reason: str, *, source: str, mark: Mark = "paper"):
         """Record a statement that this page cannot test, and why."""
@@ -312,42 +322,6 @@ class Claims:
 
     def _next_id(self) -> str:
         return f"{self.page}.{len(self.rows) + 1}"
-
-    def _record(
-        self,
-        sentence,
-        measured,
-        relation,
-        expected,
-        source,
-        mark,
-        tolerance,
-        false_alarm,
-        expect,
-        control,
-    ) -> Claim:
-        if not 0 <= false_alarm < 1:
-            raise ValueError(f"a false-alarm rate must lie in [0, 1), not {false_alarm!r}")
-        measured, expected = _worst(measured, relation, expected)
-        verdict = REPRODUCED if _holds(measured, relation, expected, tolerance) else REFUTED
-        claim = Claim(
-            self._next_id(),
-            self.page,
-            source,
-            mark,
-            sentence,
-            measured,
-            relation,
-            expected,
-            float(tolerance),
-            float(false_alarm),
-            verdict,
-            control,
-            # A check that yields no number has failed, even where a refutation is expected.
-            verdict != expect or math.isnan(measured) or math.isnan(expected),
-        )
-        self.rows.append(claim)
-        return claim
 
 
 def _number(value: float | None) -> str:

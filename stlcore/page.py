@@ -226,7 +226,7 @@ class Page:
 
     def finish(self) -> None:
         """Show the claims, hand over the record of the run, and fail on a surprise."""
-        self.claims_table()
+        display(self.claims)
         record = {
             "provenance": self.provenance(),
             "claims": self.claims.to_records(),
@@ -234,10 +234,6 @@ class Page:
         }
         display({RECORD_MIME: record, "text/plain": ""}, raw=True)
         self.claims.close()
-
-    def claims_table(self) -> None:
-        """Show the claims so far."""
-        display(self.claims)
 
     def _command(self) -> str:
         """The papermill command that makes this run again."""
