@@ -7,8 +7,7 @@ import os
 
 import pytest
 
-from stlcore import data
-from stlcore.data import Corpus, MissingDataError, docstrings, prose, sentences
+from stlcore.data import Corpus, MissingDataError, docstrings, packages, prose, sentences
 
 PLANET = '''"""All about planets."""
 
@@ -66,8 +65,8 @@ def package(tmp_path, monkeypatch):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text, encoding="utf-8")
     monkeypatch.syspath_prepend(root.parent)
-    monkeypatch.setitem(data.PACKAGES, "fake-planets", ("fakeplanets", "CC0-1.0"))
-    monkeypatch.setattr(data, "version", lambda name: "1.0")
+    monkeypatch.setitem(packages.PACKAGES, "fake-planets", ("fakeplanets", "CC0-1.0"))
+    monkeypatch.setattr(packages, "version", lambda name: "1.0")
     return root
 
 
@@ -183,7 +182,7 @@ def test_the_order_of_the_packages_makes_no_difference(package, monkeypatch, tmp
     other = tmp_path / "site" / "fakestars"
     other.mkdir()
     (other / "__init__.py").write_text('"""All about stars."""')
-    monkeypatch.setitem(data.PACKAGES, "fake-stars", ("fakestars", "CC0-1.0"))
+    monkeypatch.setitem(packages.PACKAGES, "fake-stars", ("fakestars", "CC0-1.0"))
     forward = docstrings(["fake-planets", "fake-stars"])
     assert forward == docstrings(["fake-stars", "fake-planets", "fake-stars"])
     assert forward.documents[-1] == "All about stars."
@@ -195,7 +194,7 @@ def test_the_order_of_the_packages_makes_no_difference(package, monkeypatch, tmp
 def test_the_second_call_reads_the_cache(package, cache, monkeypatch):
     first = docstrings(["fake-planets"])
     assert len(list(cache.iterdir())) == 1
-    monkeypatch.setattr(data, "_docstrings_of", never)
+    monkeypatch.setattr(packages, "_docstrings_of", never)
     assert docstrings(["fake-planets"]) == first
 
 
@@ -227,14 +226,14 @@ def test_another_version_has_a_cache_file_of_its_own(package, cache, monkeypatch
     docstrings(["fake-planets"])
     (package / "b.py").write_text('"""Second file, revised."""')
     assert docstrings(["fake-planets"]).documents[-1] == "Second file."
-    monkeypatch.setattr(data, "version", lambda name: "1.1")
+    monkeypatch.setattr(packages, "version", lambda name: "1.1")
     assert docstrings(["fake-planets"]).documents[-1] == "Second file, revised."
     assert len(list(cache.iterdir())) == 2
 
 
 def test_new_rules_have_a_cache_file_of_their_own(package, cache, monkeypatch):
     docstrings(["fake-planets"])
-    monkeypatch.setattr(data, "RULES", data.RULES + 1)
+    monkeypatch.setattr(packages, "RULES", packages.RULES + 1)
     docstrings(["fake-planets"])
     assert len(list(cache.iterdir())) == 2
 
@@ -295,13 +294,13 @@ def test_no_package_at_all():
 
 
 def test_a_package_that_is_not_installed(monkeypatch):
-    monkeypatch.setitem(data.PACKAGES, "no-such-package", ("nosuch", "CC0-1.0"))
+    monkeypatch.setitem(packages.PACKAGES, "no-such-package", ("nosuch", "CC0-1.0"))
     with pytest.raises(MissingDataError, match="no-such-package, which is not installed"):
         docstrings(["no-such-package"])
 
 
 def test_a_package_without_a_module(package, monkeypatch):
-    monkeypatch.setitem(data.PACKAGES, "fake-planets", ("nosuch", "CC0-1.0"))
+    monkeypatch.setitem(packages.PACKAGES, "fake-planets", ("nosuch", "CC0-1.0"))
     with pytest.raises(MissingDataError, match="without its source files"):
         docstrings(["fake-planets"])
 

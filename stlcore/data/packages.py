@@ -1,60 +1,18 @@
-"""Real data: where it comes from, under which licence, and a checksum that pins it.
-
-A loader returns the same data on every machine that has the same sources, and
-raises :class:`MissingDataError`, with one sentence that says how to get what is
-missing. What is slow to prepare is kept in a cache folder: ``$STLCORE_CACHE``,
-or ``~/.cache/stlcore``.
-"""
+"""English that every installation has: the docstrings of scientific packages."""
 
 from __future__ import annotations
 
 import ast
-import contextlib
-import hashlib
-import json
-import os
 import re
-import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = ["Corpus", "MissingDataError", "docstrings", "prose", "sentences"]
+from stlcore.data.corpus import Corpus, MissingDataError, cached
 
-
-class MissingDataError(RuntimeError):
-    """Data that a page needs is not on this machine; the message says how to get it."""
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """Text, and what a reader must know about it.
-
-    Attributes
-    ----------
-    name : str
-        Short name.
-    documents : tuple of str
-        The text; each paragraph of a document is one line.
-    source : str
-        Where it comes from, with versions.
-    licence : str
-        The licence of every part.
-    sha256 : str
-        Checksum of the documents (of their JSON form).
-    """
-
-    name: str
-    documents: tuple[str, ...]
-    source: str
-    licence: str
-    sha256: str
-
-
-# --- docstrings -----------------------------------------------------------------------
+__all__ = ["docstrings", "prose"]
 
 #: Distribution: its module, and the licence of its docstrings. Python's own library is
 #: left out, because the text would then change with the version of Python.
@@ -105,7 +63,7 @@ def docstrings(packages: Sequence[str] = tuple(PACKAGES)) -> Corpus:
         known, given = ", ".join(PACKAGES), ", ".join(unknown) or "an empty list"
         raise ValueError(f"the packages must be some of {known}, not {given}")
     versions = {package: _version(package) for package in packages}
-    documents, checksum = _cached(
+    documents, checksum = cached(
         "docstrings",
         [RULES, versions],
         lambda: _documents(text for package in packages for text in _docstrings_of(package)),
@@ -198,59 +156,3 @@ def _without_markup(text: str) -> str:
     """Take reST's roles, citations, back quotes and stars around words off."""
     text = re.sub(r":[a-z:+-]+:(?=`)|\[\w+\]_", "", text)
     return re.sub(r"`~?|(?<!\w)\*+(?=\w)|(?<=\w)\*+(?!\w)", "", text)
-
-
-# --- words ----------------------------------------------------------------------------
-
-
-def sentences(corpus: Corpus) -> list[list[str]]:
-    """The words of every sentence, in lower case, without punctuation around them.
-
-    A sentence ends with its paragraph, or at a full stop (or ``!`` or ``?``) that a
-    space and a capital letter follow. A word has letters, with hyphens or
-    apostrophes inside; anything else (numbers, names from code) stands as ``""``.
-    """
-    found = []
-    for document in corpus.documents:
-        for sentence in re.split(r"(?<=[.!?])\s+(?=[A-Z])|\n", document):
-            pieces = (piece.strip(".,;:!?()[]{}\"'") for piece in sentence.lower().split())
-            words = [p if _WORD.fullmatch(p) else "" for p in pieces if p]
-            if words:
-                found.append(words)
-    return found
-
-
-_WORD = re.compile(r"[a-z]+(?:['’-][a-z]+)*")
-
-
-# --- the cache ------------------------------------------------------------------------
-
-
-def _cached(name: str, key: object, build: Callable[[], Sequence[str]]):
-    """Documents and their checksum, from the cache where it holds them undamaged."""
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-    folder = Path(os.environ.get("STLCORE_CACHE") or Path.home() / ".cache" / "stlcore")
-    path = folder / f"{name}-{digest}.txt"
-    with contextlib.suppress(OSError):
-        checksum, _, body = path.read_bytes().partition(b"\n")
-        if checksum.decode(errors="replace") == hashlib.sha256(body).hexdigest():
-            return tuple(json.loads(body)), checksum.decode()
-    body = json.dumps(list(build())).encode()
-    checksum = hashlib.sha256(body).hexdigest()
-    # Without a folder to write to there is no cache, but there is still the data.
-    with contextlib.suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-        _write(path, checksum.encode() + b"\n" + body)
-    return tuple(json.loads(body)), checksum
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write in one step: a reader sees the old file or the new one, never a part."""
-    handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(draft, path)
-    except BaseException:
-        os.unlink(draft)
-        raise

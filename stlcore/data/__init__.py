@@ -1,0 +1,11 @@
+"""Real data: where it comes from, under which licence, and a checksum that pins it.
+
+A loader returns the same data on every machine that has the same sources, and
+raises :class:`MissingDataError`, with one sentence that says how to get what is
+missing.
+"""
+
+from stlcore.data.corpus import Corpus, MissingDataError, sentences
+from stlcore.data.packages import docstrings, prose
+
+__all__ = ["Corpus", "MissingDataError", "docstrings", "prose", "sentences"]
