@@ -7,5 +7,6 @@ missing.
 
 from stlcore.data.corpus import Corpus, MissingDataError, sentences
 from stlcore.data.packages import docstrings, prose
+from stlcore.data.plots import movie_plots
 
-__all__ = ["Corpus", "MissingDataError", "docstrings", "prose", "sentences"]
+__all__ = ["Corpus", "MissingDataError", "docstrings", "movie_plots", "prose", "sentences"]
