@@ -12,8 +12,39 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+import pandas as pd
 
-__all__ = ["Learner", "PoolsSamples", "ReusesSamples"]
+__all__ = [
+    "Diverged",
+    "FiniteTruth",
+    "Learner",
+    "PoolsSamples",
+    "Resumes",
+    "ReusesSamples",
+    "split",
+]
+
+
+class Diverged(RuntimeError):
+    """Raised by a learner whose fit is no longer finite.
+
+    The loop names the round and adds ``frame``, the rounds finished before.
+    """
+
+    frame: pd.DataFrame | None = None
+
+
+def split(weights: np.ndarray, size: int) -> np.ndarray:
+    """``size`` items shared out by ``weights`` (sum 1) as exactly as whole numbers allow.
+
+    Examples
+    --------
+    >>> split(np.array([0.25, 0.75]), 8)
+    array([2, 6])
+    """
+    ends = np.rint(np.cumsum(weights) * size).astype(np.int64)
+    ends[-1] = size
+    return np.diff(ends, prepend=0)
 
 
 @runtime_checkable
@@ -60,3 +91,36 @@ class ReusesSamples(Protocol):
 
     def pool(self, first: Any, second: Any) -> Any:
         """The sample that holds both."""
+
+
+@runtime_checkable
+class FiniteTruth(Protocol):
+    """A learner whose truth is a pool of real items, each used at most once in a run.
+
+    Such a learner shares out a round by :func:`split` instead of at random, so
+    that the number of real items is known before the first round.
+    """
+
+    def open_truth(self, items: int, repetitions: int, rng: np.random.Generator) -> Any:
+        """The truth of one run, in place of ``truth``: ``items`` fresh ones a repetition.
+
+        Raises ValueError, with the number needed, if the pool has fewer.
+        """
+
+
+@runtime_checkable
+class Resumes(Protocol):
+    """A learner whose run can be taken up again from a checkpoint.
+
+    All that it remembers from round to round must be in models, samples and
+    the opened truth.
+    """
+
+    def identity(self) -> Mapping[str, Any]:
+        """Settings and checksums, as JSON: equal for learners that do the same."""
+
+    def pack(self, value: Any) -> Mapping[str, np.ndarray]:
+        """A model, a sample or an opened truth as named arrays."""
+
+    def unpack(self, arrays: Mapping[str, np.ndarray]) -> Any:
+        """The same value back, bit for bit."""

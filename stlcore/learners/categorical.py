@@ -72,6 +72,18 @@ class Categorical:
         """Counts of a random part of each repetition's sample."""
         return np.stack([rng.multivariate_hypergeometric(row, size) for row in sample])
 
+    def identity(self):
+        """The true law."""
+        return {"truth": self.truth.tolist()}
+
+    def pack(self, value):
+        """Proportions or counts as they are."""
+        return {"value": value}
+
+    def unpack(self, arrays):
+        """Proportions or counts as they were."""
+        return arrays["value"]
+
     def track(self, model):
         """The squared distance to the truth."""
         return {"squared_error": ((model - self.truth) ** 2).sum(axis=-1)}
