@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Deviation", "max_deviation_test", "wasserstein_atoms"]
+__all__ = [
+    "Deviation",
+    "Distance",
+    "check_axes",
+    "max_deviation_test",
+    "total_variation",
+    "trapezoid",
+    "wasserstein_atoms",
+]
 
 
 class Deviation(NamedTuple):
@@ -124,3 +133,86 @@ def wasserstein_atoms(places, weights, other_places, other_weights) -> np.ndarra
     line = np.take_along_axis(line, order, axis=-1)
     gap = np.take_along_axis(joined(mass, -of_other), order, axis=-1).cumsum(axis=-1)
     return (np.abs(gap[..., :-1]) * np.diff(line, axis=-1)).sum(axis=-1)
+
+
+class Distance(NamedTuple):
+    """A distance and an estimate of its numerical error; arrays of one shape."""
+
+    value: np.ndarray
+    error: np.ndarray
+
+
+def check_axes(axes: Sequence) -> tuple[np.ndarray, ...]:
+    """The axes of a grid as arrays; ValueError unless each increases and has an odd length."""
+    axes = tuple(np.asarray(axis, dtype=float) for axis in axes)
+    for axis in axes:
+        if axis.ndim != 1 or axis.size < 5 or axis.size % 2 == 0:
+            raise ValueError("a grid axis must be an odd number of points, at least 5")
+        if not (np.all(np.isfinite(axis)) and np.all(np.diff(axis) > 0)):
+            raise ValueError("the points of a grid axis must be finite and increase")
+    return axes
+
+
+def trapezoid(values: np.ndarray, axes: Sequence[np.ndarray]) -> np.ndarray:
+    """Integral over the last axes of ``values`` by the trapezoidal rule."""
+    for axis in reversed(axes):
+        values = np.trapezoid(values, axis, axis=-1)
+    return values
+
+
+def total_variation(p, q, *axes) -> Distance:
+    r"""Total variation distance of two laws from their densities on a grid.
+
+    Along the last axis :math:`|p-q|` is integrated exactly between the grid points for a
+    difference that is linear there, so a change of sign inside a cell costs no accuracy.
+    Along other axes the rule is the trapezoidal one.
+
+    Parameters
+    ----------
+    p, q : array_like, shape (..., g_1, ..., g_d)
+        Densities on the grid; leading axes broadcast.
+    *axes : array_like, shape (g_j,)
+        The grid: increasing points, an odd number of at least 5 along each axis.
+
+    Returns
+    -------
+    Distance
+        :math:`\tfrac12\int|p-q|`, shape (...), and the error: the change when every other
+        grid point is left out, plus half the mass that each density has outside.
+
+    Raises
+    ------
+    ValueError
+        If an axis is no such grid, the shapes differ, or a density is not finite.
+
+    Notes
+    -----
+    The value is a norm of p - q, whatever the grid: the triangle inequality holds up to
+    rounding, also where the grid is coarse. For smooth densities it converges with the
+    square of the spacing, and the error reported is about three times the true one; for
+    densities with jumps both are of first order.
+    """
+    axes = check_axes(axes)
+    shape = tuple(axis.size for axis in axes)
+    p, q = np.asarray(p, dtype=float), np.asarray(q, dtype=float)
+    if not axes or p.shape[-len(axes) :] != shape or q.shape[-len(axes) :] != shape:
+        raise ValueError(f"the densities must be given on the grid, whose shape is {shape}")
+    if not (np.all(np.isfinite(p)) and np.all(np.isfinite(q))):
+        raise ValueError("the densities must be finite numbers")
+    difference = p - q
+    value = _absolute_integral(difference, axes) / 2
+    half = (..., *[slice(None, None, 2)] * len(axes))
+    coarse = _absolute_integral(difference[half], [axis[::2] for axis in axes]) / 2
+    outside = np.abs(1 - trapezoid(p, axes)) + np.abs(1 - trapezoid(q, axes))
+    return Distance(value, np.abs(value - coarse) + outside / 2)
+
+
+def _absolute_integral(f: np.ndarray, axes: Sequence[np.ndarray]) -> np.ndarray:
+    size = np.abs(f)
+    left, right = size[..., :-1], size[..., 1:]
+    total = left + right
+    changes = (f[..., :-1] < 0) != (f[..., 1:] < 0)
+    # Where the sign changes, two triangles instead of a trapezium.
+    product = np.divide(left * right, total, out=np.zeros_like(total), where=changes)
+    lines = (total / 2 - product) @ np.diff(axes[-1])
+    return trapezoid(lines, axes[:-1])

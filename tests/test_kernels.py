@@ -9,7 +9,16 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import kstest, norm
 
-from stlcore.kernels import FOURTH_ORDER, GAUSSIAN, KERNELS, LAPLACE, UNIFORM, NormalMixture
+from stlcore.kernels import (
+    FOURTH_ORDER,
+    GAUSSIAN,
+    KERNELS,
+    LAPLACE,
+    UNIFORM,
+    NormalMixture,
+    loop_bandwidth,
+    standard_bandwidth,
+)
 from stlcore.streams import stream
 
 #: Nominal false-alarm rate of each Kolmogorov-Smirnov test.
@@ -106,8 +115,20 @@ def test_mixture_in_the_plane():
 
     assert kstest(sample[:, 0], cdf).pvalue > LEVEL
     assert NormalMixture.standard(3).sample(stream(5, "standard"), (2, 4)).shape == (2, 4, 3)
+    points = sample[:5].reshape(5, 1, 2)
+    first = 0.5 * norm.pdf(points[..., 0], 0, 1) * norm.pdf(points[..., 1], 3, 1)
+    second = 0.5 * norm.pdf(points[..., 0], 4, 0.1) * norm.pdf(points[..., 1], 0, 0.1)
+    np.testing.assert_allclose(plane.density(points), first + second, rtol=1e-12)
     with pytest.raises(ValueError, match="mixtures on the line, not in 2 dimensions"):
+        plane.transform(0.0)
+    with pytest.raises(ValueError, match="points must have 2 coordinates"):
         plane.density(0.0)
+
+
+def test_bandwidths():
+    np.testing.assert_allclose(standard_bandwidth([32, 1024], scale=2), [1, 0.5])
+    assert standard_bandwidth(2**13, order=4, dimension=5) == pytest.approx(0.5)
+    assert loop_bandwidth(32, 1024, scale=8) == pytest.approx(8 / 2 / 8)
 
 
 @pytest.mark.parametrize(
