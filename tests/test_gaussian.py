@@ -8,12 +8,13 @@ from scipy.stats import chi2, ks_2samp, kstest, norm
 
 from stlcore.cycles import balanced, fixed_real, fresh_mixture, full_synthetic, general
 from stlcore.learners.base import PoolsSamples, ReusesSamples
-from stlcore.learners.gaussian import Gaussian, Moments, Normal
+from stlcore.learners.gaussian import Gaussian, GaussianMean, Moments, Normal
 from stlcore.loop import run
 from stlcore.metrics import max_deviation_test
 from stlcore.schedules import Share, Size
 from stlcore.streams import stream
 from stlcore.theory.contamination import gaussian_risk
+from stlcore.theory.gaussian_loops import expected_tv_mean, gaussian_mean_variance
 
 LEVEL = 1e-5  # false alarm of one statistical test here
 
@@ -293,3 +294,30 @@ def test_loop_follows_the_exact_recursion(share, accumulate):
     expected = [getattr(exact, name) for name in names]
     test = max_deviation_test(np.hstack(measured), np.hstack(expected), stream(13))
     assert test.p_value > 1e-4
+
+
+# --- only the mean -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cycle", [full_synthetic(), balanced(), fixed_real(0.5)], ids=repr)
+def test_loops_that_learn_the_mean_follow_their_exact_law(cycle):
+    sizes, repetitions = Size.explicit([4, 8, 8, 8]), 20_000
+    frame = run(GaussianMean(0.0, 1.0), cycle, sizes, 4, repetitions, stream(5, "mean"))
+    exact = {"squared_error": gaussian_mean_variance(cycle, sizes, 4)}
+    if cycle != balanced():  # with random parts of the sources the mean is not quite normal
+        exact["total_variation"] = expected_tv_mean(exact["squared_error"])
+    for name, expected in exact.items():
+        got = frame.pivot(index="repetition", columns="round", values=name).to_numpy()
+        z = (got.mean(axis=0) - expected) / (got.std(axis=0) / np.sqrt(repetitions))
+        assert np.abs(z).max() < norm.isf(LEVEL / 16)
+
+
+def test_distance_of_means_is_that_of_the_densities():
+    learner = GaussianMean(1.0, 4.0)
+    fit = learner.fit(Moments(np.array([3]), np.array([2.5]), np.array([9.0])))
+    assert fit.variance == 4.0
+    x = np.linspace(-20, 25, 200_001)
+    gap = np.abs(norm.pdf(x, 2.5, 2) - norm.pdf(x, 1, 2))
+    tracked = learner.track(fit)
+    assert tracked["total_variation"][0] == pytest.approx(np.trapezoid(gap, x) / 2, abs=1e-8)
+    assert tracked["squared_error"][0] == 2.25

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import ndtr
 
-__all__ = ["Gaussian", "Moments", "Normal"]
+__all__ = ["Gaussian", "GaussianMean", "Moments", "Normal"]
 
 
 class Normal(NamedTuple):
@@ -141,6 +142,28 @@ class Gaussian:
             "squared_error_mean": of_mean,
             "squared_error_variance": of_variance,
             "error": of_mean + of_variance,
+        }
+
+
+class GaussianMean(Gaussian):
+    """The mean alone is learned; every generation has the true variance, which is known.
+
+    Tracks ``mean``, ``squared_error`` and ``total_variation``, the distance of the fitted
+    law from the truth. The exact values are in :mod:`stlcore.theory.gaussian_loops`.
+    """
+
+    def fit(self, sample: Moments, previous: Normal | None = None) -> Normal:
+        """Mean of the sample, with the true variance."""
+        return Normal(sample.mean, self.truth.variance)
+
+    def track(self, model: Normal) -> dict[str, np.ndarray]:
+        """The fitted mean and two distances to the truth."""
+        shift = model.mean - self.truth.mean
+        apart = np.abs(shift) / (2 * math.sqrt(self.truth.variance))
+        return {
+            "mean": model.mean,
+            "squared_error": shift**2,
+            "total_variation": 2 * ndtr(apart) - 1,
         }
 
 
