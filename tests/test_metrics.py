@@ -1,4 +1,4 @@
-"""The test that holds a simulation against an exact curve."""
+"""The test that holds a simulation against an exact curve, and distances on grids."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, norm
 
-from stlcore.metrics import max_deviation_test
+from stlcore.metrics import max_deviation_test, total_variation
 from stlcore.streams import stream
 
 DATA_SETS = 400
@@ -149,3 +149,120 @@ def test_p_value_counts_resamples():
 def test_what_cannot_be_tested(samples, expected, message):
     with pytest.raises(ValueError, match=message):
         max_deviation_test(samples, expected, stream(17, "refused"))
+
+
+# --- total variation ---------------------------------------------------------------------
+
+
+def normal_distance(shift):
+    """Total variation between normal laws of equal variance, that many deviations apart."""
+    return 2 * norm.cdf(np.asarray(shift) / 2) - 1
+
+
+def test_distance_of_normal_laws():
+    x = np.linspace(-12, 12, 481)
+    shift = np.array([0.01, 0.3, 1.0, 2.5, 6.0])
+    got = total_variation(norm.pdf(x), norm.pdf(x - shift[:, None]), x)
+    true = np.abs(got.value - normal_distance(shift))
+    assert np.all(true <= got.error)
+    assert np.all(got.error < 2e-3 * shift)
+    # Two crossings.
+    s = np.array([0.5, 3.0])[:, None]
+    crossing = np.sqrt(2 * s**2 * np.log(s) / (s**2 - 1))
+    expected = 2 * np.abs(norm.cdf(crossing) - norm.cdf(crossing / s))[:, 0]
+    x = np.linspace(-30, 30, 1201)
+    got = total_variation(norm.pdf(x), norm.pdf(x / s) / s, x)
+    assert np.all(np.abs(got.value - expected) <= got.error)
+    assert got.error.max() < 2e-3
+
+
+def test_distance_converges_with_the_square_of_the_spacing():
+    """Also when the crossing lies anywhere in its cell; the trapezoidal rule would jump."""
+    for shift in (1.0, 1.013, 1.04):
+        errors = []
+        for size in (101, 201, 401):
+            x = np.linspace(-10, 10, size)
+            got = total_variation(norm.pdf(x), norm.pdf(x - shift), x)
+            errors.append(abs(got.value - normal_distance(shift)))
+            assert got.error == pytest.approx(3 * errors[-1], rel=0.15)
+        assert errors[0] / errors[1] == pytest.approx(4, rel=0.1)
+        assert errors[1] / errors[2] == pytest.approx(4, rel=0.1)
+
+
+def test_distance_of_densities_with_jumps():
+    """Two uniform laws on [0, 1] and [s, 1 + s]: the distance is s, the error of first order."""
+    x = np.linspace(-1, 3, 4001)
+    for s in (0.1003, 0.7507, 1.0):
+        p, q = (np.where((x >= a) & (x < 1 + a), 1.0, 0.0) for a in (0, s))
+        got = total_variation(p, q, x)
+        assert abs(got.value - s) <= got.error + 1e-3
+        assert got.error < 5e-3
+
+
+def test_distance_in_the_plane_and_in_space():
+    x, y = np.linspace(-9, 9, 121), np.linspace(-9, 9, 91)
+    one = norm.pdf(x)[:, None] * norm.pdf(y)
+    for a, b in ((1.0, 0.0), (0.0, 1.0), (0.6, -0.8), (1.7, 1.1)):
+        other = norm.pdf(x - a)[:, None] * norm.pdf(y - b)
+        got = total_variation(one, other, x, y)
+        assert abs(got.value - normal_distance(np.hypot(a, b))) <= got.error
+        assert got.error < 0.01
+    z = np.linspace(-8, 8, 41)
+    space = norm.pdf(z)[:, None, None] * norm.pdf(z)[:, None] * norm.pdf(z)
+    shifted = norm.pdf(z - 1)[:, None, None] * norm.pdf(z)[:, None] * norm.pdf(z - 1)
+    got = total_variation(space, shifted, z, z, z)
+    assert abs(got.value - normal_distance(np.sqrt(2))) <= got.error < 0.05
+
+
+def test_distance_knows_what_lies_outside():
+    x = np.linspace(-12, 0, 241)
+    got = total_variation(norm.pdf(x), norm.pdf(x - 1), x)
+    # Of the distance, half the gap beyond 0 is missing; the error covers it.
+    assert got.error > normal_distance(1) - got.value > 0.1
+
+
+def test_distance_is_a_norm_on_any_grid():
+    """Triangle inequality, symmetry and scaling, to rounding, on rough data and coarse grids."""
+    rng = stream(19, "norm")
+    for axes in ([np.arange(5.0)], [np.cumsum(rng.exponential(size=9)), np.arange(5.0)]):
+        shape = tuple(axis.size for axis in axes)
+        p, q, r = rng.normal(size=(3, 4000, *shape))
+        pq, qr, pr = (total_variation(a, b, *axes).value for a, b in ((p, q), (q, r), (p, r)))
+        assert np.all(pr <= pq + qr + 1e-12)
+        np.testing.assert_allclose(total_variation(q, p, *axes).value, pq, rtol=1e-12)
+        np.testing.assert_allclose(total_variation(3 * p, 3 * q, *axes).value, 3 * pq, rtol=1e-12)
+        assert not total_variation(p, p, *axes).value.any()
+
+
+def test_exact_for_broken_lines():
+    """|p - q| is integrated exactly between the points, on any spacing."""
+    x = np.array([0.0, 1.0, 3.0, 3.5, 7.0])
+    gap = np.array([1.0, -3.0, 0.0, 2.0, -5.0])
+    by_hand = (1 + 9) / 8 + 3 + 0.5 + 3.5 * (4 + 25) / 14
+    assert total_variation(gap, 0 * gap, x).value == pytest.approx(by_hand / 2, rel=1e-14)
+
+
+def test_distance_of_a_batch_broadcasts():
+    x = np.linspace(-9, 9, 181)
+    shift = np.array([[0.5], [1.0]])
+    many = total_variation(norm.pdf(x - shift[..., None]), norm.pdf(x), x)
+    assert many.value.shape == many.error.shape == (2, 1)
+    one = total_variation(norm.pdf(x - 1), norm.pdf(x), x)
+    assert many.value[1, 0] == one.value
+
+
+@pytest.mark.parametrize(
+    ("p", "axes", "message"),
+    [
+        (np.ones(5), [], "given on the grid"),
+        (np.ones(7), [np.arange(5.0)], r"given on the grid, whose shape is \(5,\)"),
+        (np.ones(6), [np.arange(6.0)], "an odd number of points, at least 5"),
+        (np.ones(3), [np.arange(3.0)], "an odd number of points, at least 5"),
+        (np.ones(5), [np.array([0, 1, 1, 2, 3.0])], "must be finite and increase"),
+        (np.ones(5), [np.array([0, 1, 2, 3, np.nan])], "must be finite and increase"),
+        (np.full(5, np.nan), [np.arange(5.0)], "densities must be finite"),
+    ],
+)
+def test_distances_that_cannot_be_measured(p, axes, message):
+    with pytest.raises(ValueError, match=message):
+        total_variation(p, np.ones(5), *axes)
