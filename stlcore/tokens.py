@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 from tokenizers import AddedToken, Tokenizer
 from tokenizers.decoders import ByteLevel as ByteLevelDecoder
 from tokenizers.models import BPE
@@ -20,7 +21,7 @@ from tokenizers.trainers import BpeTrainer
 
 from stlcore.data.corpus import MissingDataError
 
-__all__ = ["END", "gpt2", "train"]
+__all__ = ["END", "gpt2", "token_bytes", "train"]
 
 #: The token between two documents.
 END = "<|endoftext|>"
@@ -110,3 +111,11 @@ def _byte_level(model: BPE) -> Tokenizer:
     # A document that contains the words "<|endoftext|>" must not end there.
     tokenizer.encode_special_tokens = True
     return tokenizer
+
+
+def token_bytes(tokenizer: Tokenizer) -> np.ndarray:
+    """Bytes of text that each token stands for, shape (V,); 0 for the end of a document."""
+    found = np.zeros(tokenizer.get_vocab_size(), dtype=np.int64)
+    for token, number in tokenizer.get_vocab().items():
+        found[number] = 0 if token == END else len(token)  # one character for each byte
+    return found

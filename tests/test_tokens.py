@@ -6,6 +6,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,6 +37,15 @@ def test_no_text_holds_the_end_of_a_document(tokenizer, text):
     found = tokenizer.encode(text).ids
     assert tokenizer.decode(found) == text
     assert tokenizer.token_to_id(tokens.END) not in found
+
+
+@BOTH
+@pytest.mark.parametrize("text", [*TEXTS, *STRANGE])
+def test_bytes_of_the_tokens_add_up_to_those_of_the_text(tokenizer, text):
+    sizes = tokens.token_bytes(tokenizer)
+    assert sizes[tokenizer.encode(text).ids].sum() == len(text.encode())
+    assert sizes.shape == (tokenizer.get_vocab_size(),)
+    assert np.flatnonzero(sizes == 0).tolist() == [tokenizer.token_to_id(tokens.END)]
 
 
 def test_the_vocabulary_has_the_size_that_was_asked_for():
