@@ -196,13 +196,16 @@ class Page:
             "command": self._command(),
         }
 
-    def show(self, figure) -> None:
-        """Display a figure with its provenance line below it, and close it."""
+    def show(self, figure, origin: dict[str, Any] | None = None) -> None:
+        """Display a figure with its provenance line below it, and close it.
+
+        ``origin`` is the provenance of a kept result, if the figure shows one.
+        """
         import matplotlib.pyplot as plt
 
         display(figure)
         plt.close(figure)
-        display(HTML(provenance_line(self.provenance())))
+        display(HTML(provenance_line(origin or self.provenance())))
 
     def glue(self, **values: Any) -> None:
         """Make values available to the prose as ``{glue:text}`` under these names."""

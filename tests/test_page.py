@@ -225,6 +225,14 @@ def test_show_adds_the_provenance_line_and_closes_the_figure(shown):
     assert not plt.fignum_exists(figure.number)
 
 
+def test_show_gives_a_kept_result_its_own_provenance(shown):
+    import matplotlib.pyplot as plt
+
+    page = Page.start("C-02", namespace())
+    page.show(plt.figure(), {**page.provenance(), "commit": "0123abcdef"})
+    assert "commit 0123abcdef" in shown[1].data
+
+
 # --- Results that outlive the run ------------------------------------------------------------
 
 

@@ -253,7 +253,9 @@ def test_figures_have_words(page):
         assert len(image.get("alt", "")) >= 40, "the alt text states the finding"
         assert not is_shown(cell), "a cell that plots is tagged hide-input"
         last = ast.unparse(ast.parse(cell.source).body[-1])
-        assert re.fullmatch(r"page\.show\(\w+\)", last), "a figure's cell ends with page.show(fig)"
+        assert re.fullmatch(r"page\.show\(\w+(, \w+)?\)", last), (
+            "a figure's cell ends with page.show(fig)"
+        )
 
 
 def test_figures_are_read(page):
