@@ -275,7 +275,7 @@ def _minimise(objective, theta, before, examples, weights, generation: int) -> T
             return theta
         scale = bend.diagonal(dim1=1, dim2=2).abs().mean(dim=1)
         damped = bend + (damping * scale)[:, None, None] * identity
-        tried = theta - torch.linalg.solve(damped, gradient)
+        tried = theta - torch.linalg.solve_ex(damped, gradient).result
         reached = value(tried, *fixed)
         down = reached <= height + 1e-12 * (1 + height.abs())
         theta = torch.where(down[:, None], tried, theta)
