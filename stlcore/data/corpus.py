@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Corpus", "MissingDataError", "cached", "sentences"]
+__all__ = ["Corpus", "MissingDataError", "cache_folder", "cached", "sentences"]
 
 
 class MissingDataError(RuntimeError):
@@ -74,10 +74,15 @@ _WORD = re.compile(r"[a-z]+(?:['’-][a-z]+)*")
 # --- the cache ------------------------------------------------------------------------
 
 
+def cache_folder() -> Path:
+    """``$STLCORE_CACHE``, or ``~/.cache/stlcore``; it need not exist yet."""
+    return Path(os.environ.get("STLCORE_CACHE") or Path.home() / ".cache" / "stlcore")
+
+
 def cached(name: str, key: object, build: Callable[[], Sequence[str]]):
     """Documents and their checksum, from the cache where it holds them undamaged."""
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-    folder = Path(os.environ.get("STLCORE_CACHE") or Path.home() / ".cache" / "stlcore")
+    folder = cache_folder()
     path = folder / f"{name}-{digest}.txt"
     with contextlib.suppress(OSError):
         checksum, _, body = path.read_bytes().partition(b"\n")
