@@ -25,6 +25,7 @@ import pandas as pd
 from stlcore.cycles import Cycle
 from stlcore.learners.base import Learner, PoolsSamples
 from stlcore.schedules import check_count
+from stlcore.theory.recursive_stability import critical_share
 
 __all__ = [
     "Plan",
@@ -149,16 +150,13 @@ class Response:
     @property
     def critical_share(self) -> float:
         r"""The real share above which small changes die out, :math:`\max(0,1-1/\rho)`."""
-        return _critical(self.radius)
+        return float(critical_share(self.radius))
 
     @property
     def critical_interval(self) -> tuple[float, float]:
         """The critical shares at both ends of the radius's error."""
-        return _critical(self.radius - self.error), _critical(self.radius + self.error)
-
-
-def _critical(radius: float) -> float:
-    return 1 - 1 / radius if radius > 1 else 0.0
+        low, high = max(self.radius - self.error, 0.0), self.radius + self.error
+        return float(critical_share(low)), float(critical_share(high))
 
 
 def response_radius(

@@ -6,8 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-import torch
-from torch.nn.functional import softplus
 
 from stlcore.criterion import collapse_criterion, predicted_distance
 from stlcore.cycles import balanced, fixed_real, fresh_mixture, full_synthetic
@@ -21,6 +19,7 @@ from stlcore.implicit import (
 from stlcore.learners.gaussian import Gaussian, GaussianMean, Normal
 from stlcore.learners.logistic import Classifier, Logistic
 from stlcore.schedules import Share
+from stlcore.smooth_loops import logistic_loop, network_loop, ridge_loop
 from stlcore.stability import (
     from_vector,
     learner_response,
@@ -267,46 +266,12 @@ def mean_loss(theta, x):
     return (x - theta[0]) ** 2 / 2
 
 
-def square_loss(theta, x, y):
-    return (y - x @ theta) ** 2 / 2
+def ridge(n=30):
+    return ridge_loop(n, 2, 0.3, 3, stream(5, "ridge", n))
 
 
-def logistic_loss(theta, x, y):
-    return softplus(x @ theta) - y * (x @ theta)
-
-
-def ridge_loop(n=30, again=9, generations=3, d=2):
-    rng = stream(5, "ridge", n)
-    x = rng.standard_normal((n, d))
-    return SmoothLoop(
-        square_loss,
-        lambda theta, x, e: (x, x @ theta + e),
-        (x, x.sum(axis=1) + rng.standard_normal(n)),
-        again,
-        (
-            rng.standard_normal((generations, n - again, d)),
-            rng.standard_normal((generations, n - again)),
-        ),
-        np.zeros(d),
-        penalty=0.1,
-    )
-
-
-def logistic_loop(n, again, generations=5, d=3):
-    rng = stream(5, "logistic", n)
-    x = rng.standard_normal((n, d))
-    return SmoothLoop(
-        logistic_loss,
-        lambda theta, x, e: (x, torch.sigmoid(x @ theta + e)),
-        (x, (rng.random(n) < 1 / (1 + np.exp(-x.sum(axis=1)))).astype(float)),
-        again,
-        (
-            rng.standard_normal((generations, n - again, d)),
-            0.5 * rng.standard_normal((generations, n - again)),
-        ),
-        np.zeros(d),
-        penalty=1e-3,
-    )
+def logistic(n, generations=5):
+    return logistic_loop(n, 3, 0.3, generations, stream(5, "logistic", n))
 
 
 def ridge_by_hand(loop, left_out=None):
@@ -320,20 +285,20 @@ def ridge_by_hand(loop, left_out=None):
     found = [solve(x[keep], y[keep])]
     part = keep & (np.arange(n) < loop.again)
     for fresh, noise in zip(*loop.noise, strict=True):
-        labels = fresh @ found[-1] + noise
+        labels = fresh @ found[-1] + 0.5 * noise
         found.append(solve(np.r_[x[part], fresh], np.r_[y[part], labels]))
     return np.array(found)
 
 
 def test_retraining_is_what_it_says():
-    loop, examples = ridge_loop(), [0, 4, 20]
+    loop, examples = ridge(), [0, 4, 20]
     whole = ridge_by_hand(loop)
     assert loop.trajectory() == pytest.approx(whole, abs=1e-9)
     by_hand = np.stack([ridge_by_hand(loop, j) - whole for j in examples], axis=1)
     assert leave_one_out(loop, examples) == pytest.approx(by_hand, abs=1e-8)
 
 
-@pytest.mark.parametrize("loop", [ridge_loop(), logistic_loop(60, 20)], ids=["ridge", "logistic"])
+@pytest.mark.parametrize("loop", [ridge(), logistic(60)], ids=["ridge", "logistic"])
 def test_implicit_is_the_derivative(loop):
     examples = [0, 7, 25]
     implicit = implicit_differences(loop, examples)
@@ -357,7 +322,7 @@ def test_a_mean_has_a_derivative_by_hand():
 def test_implicit_is_second_order_and_too_small():
     errors = []
     for n in (100, 400):
-        loop, examples = logistic_loop(n, 3 * n // 10, generations=3), np.arange(16)
+        loop, examples = logistic(n, 3), np.arange(16)
         exact, implicit = leave_one_out(loop, examples), implicit_differences(loop, examples)
         errors.append(np.linalg.norm(implicit - exact) / np.linalg.norm(exact))
         lengths = [differences_frame(d, examples)["gamma"] for d in (implicit, exact)]
@@ -365,6 +330,23 @@ def test_implicit_is_second_order_and_too_small():
         assert np.corrcoef(*lengths)[0, 1] > 0.98
     assert errors[1] < 0.05
     assert errors[0] / errors[1] > 2.5  # four times the data, about a quarter of the error
+
+
+def test_a_network_has_its_derivative_too():
+    loop, examples = network_loop(60, 2, 0.3, 2, stream(5, "network"), width=2), [0, 5]
+    trajectory = loop.trajectory()
+    assert trajectory.shape == (3, 8)
+    implicit = implicit_differences(loop, examples, trajectory)
+    finite = finite_differences(loop, examples, 1e-4, trajectory)
+    assert finite == pytest.approx(implicit, rel=1e-4, abs=1e-7)
+
+
+@pytest.mark.parametrize("make", [ridge_loop, logistic_loop, network_loop])
+def test_smooth_loops_refuse_bad_settings(make):
+    with pytest.raises(ValueError, match="a share must lie"):
+        make(10, 2, 1.5, 2, stream(5, "bad"))
+    with pytest.raises(ValueError, match="number of features must be a whole number"):
+        make(10, 0, 0.5, 2, stream(5, "bad"))
 
 
 def test_leave_one_out_frame_is_tidy():
@@ -375,7 +357,7 @@ def test_leave_one_out_frame_is_tidy():
 
 
 def test_bad_smooth_loops_are_refused():
-    loop = ridge_loop()
+    loop = ridge()
     with pytest.raises(ValueError, match="numbers from 0 to 29"):
         leave_one_out(loop, [30])
     with pytest.raises(ValueError, match="numbers from 0 to 29"):
