@@ -31,9 +31,9 @@ __all__ = [
 def augmented_risk(lam, alpha, i: int, fixed: bool = False) -> np.ndarray:
     r"""Risk :math:`nV_{i+1}` after i mixings, in units of that of generation 1.
 
-    Fresh real points: :math:`r^{2i}+\frac{1-r^{2i}}{\alpha(1+r)}`. The same real points every
-    time, a part of the first set:
-    :math:`r^{2i}+\frac{(1+2r)(1-r^{2i})}{\alpha(1+r)}-2(\frac1\alpha-1)(r^i-r^{2i})`.
+    Fresh real points: :math:`1-(1-r^{2i})\bigl(1-\frac1{\alpha(1+r)}\bigr)`. The same real points
+    every time, a part of the first set:
+    :math:`1+\frac{1-r^i}{1+r}\bigl[r(1+r^i)+(\frac1\alpha-1)(1+2r-r^i)\bigr]`.
 
     Parameters
     ----------
@@ -71,11 +71,10 @@ def _synthetic_share(lam, alpha) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _risk(r, alpha, i: int, fixed: bool) -> np.ndarray:
-    power = r ** (2 * i)
-    if not fixed:
-        return power + (1 - power) / (alpha * (1 + r))
-    rest = (1 + 2 * r) * (1 - power) / (alpha * (1 + r))
-    return power + rest - 2 * (1 / alpha - 1) * (r**i - power)
+    power = r**i
+    if fixed:
+        return 1 + (1 - power) / (1 + r) * (r * (1 + power) + (1 / alpha - 1) * (1 + 2 * r - power))
+    return 1 - (1 - power**2) * (1 - 1 / (alpha * (1 + r)))
 
 
 def gap_threshold(i: int) -> float:
@@ -199,6 +198,7 @@ def ols_loop(
     :math:`S^{-1/2}AS^{-1/2}=B` is a matrix-beta variable independent of S, with
     :math:`E[BTB]=aT+b\,\mathrm{tr}(T)I`, :math:`b=\frac{m(N-m)}{N(N-1)(N+2)}`,
     :math:`a+b=\frac{m(m+2)}{N(N+2)}`, and :math:`E[\mathrm{tr}(S^{-1})S]=\frac{Nd-2}{N-d-1}I`.
+    The thresholds for a finite best size are those of the mean with n - d - 1 for n.
     """
     for count in (check_count("the first size", first), check_count("the size", size)):
         if count < check_count("the dimension", d) + 2:
