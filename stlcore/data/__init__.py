@@ -6,7 +6,19 @@ missing.
 """
 
 from stlcore.data.corpus import Corpus, MissingDataError, sentences
+from stlcore.data.images import Images, cifar10, digits, mnist
 from stlcore.data.packages import docstrings, prose
 from stlcore.data.plots import movie_plots
 
-__all__ = ["Corpus", "MissingDataError", "docstrings", "movie_plots", "prose", "sentences"]
+__all__ = [
+    "Corpus",
+    "Images",
+    "MissingDataError",
+    "cifar10",
+    "digits",
+    "docstrings",
+    "mnist",
+    "movie_plots",
+    "prose",
+    "sentences",
+]

@@ -1,0 +1,207 @@
+"""Images: digits that come with scikit-learn; MNIST and CIFAR-10 from local files."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import math
+import os
+import struct
+import zlib
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from stlcore.data.corpus import MissingDataError
+
+__all__ = ["Images", "cifar10", "digits", "mnist"]
+
+PARTS = ("train", "test")
+MNIST_FILES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+CIFAR_FILES = {
+    "train": tuple(f"data_batch_{i}.bin" for i in range(1, 6)),
+    "test": ("test_batch.bin",),
+}
+CIFAR_IMAGES = 10_000  # in each file
+CIFAR_BYTES = 1 + 3 * 32 * 32  # a label, then the red, green and blue pixels
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Images with labels, and what a reader must know about them.
+
+    Attributes
+    ----------
+    name : str
+        Short name.
+    pixels : ndarray, shape (N, height, width) or (N, height, width, 3)
+        Brightness from 0 to 1.
+    labels : ndarray of int, shape (N,)
+        Classes from 0 up.
+    source : str
+        Where they come from, with versions.
+    licence : str
+        Under which terms.
+    sha256 : str
+        Checksum of pixels and labels as bytes, as they are in the files.
+    """
+
+    name: str
+    pixels: np.ndarray
+    labels: np.ndarray
+    source: str
+    licence: str
+    sha256: str
+
+    @property
+    def table(self) -> np.ndarray:
+        """One image in each row, shape (N, pixels)."""
+        return self.pixels.reshape(len(self.pixels), math.prod(self.pixels.shape[1:]))
+
+
+def digits() -> Images:
+    """1797 handwritten digits of 8 x 8 pixels, bundled with scikit-learn."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    return _images(
+        "digits",
+        bunch.images.astype(np.uint8),
+        bunch.target,
+        brightest=16,
+        source=f"scikit-learn {version('scikit-learn')}: the test set of UCI's Optical "
+        "Recognition of Handwritten Digits (E. Alpaydin and C. Kaynak, 1998)",
+        licence="CC BY 4.0",
+    )
+
+
+def mnist(folder: str | os.PathLike, part: str = "train") -> Images:
+    """Handwritten digits of 28 x 28 pixels: 60,000 for training, 10,000 for testing.
+
+    Parameters
+    ----------
+    folder : path-like
+        Holds the images and labels in the idx format, as they are or with ``.gz``.
+        Nothing is downloaded.
+    part : {"train", "test"}
+        Which of the two sets.
+
+    Raises
+    ------
+    MissingDataError
+        If a file is not there; the message says how to get it.
+    ValueError
+        If a file is damaged, or the part is unknown.
+    """
+    _check_part(part)
+    pixels, labels = (
+        _idx(_find(folder, [name, f"{name}.gz"], _GET_MNIST), axes)
+        for name, axes in zip(MNIST_FILES[part], (3, 1), strict=True)
+    )
+    if len(pixels) != len(labels):
+        raise ValueError(f"MNIST has {len(pixels)} images but {len(labels)} labels in {folder}")
+    return _images(
+        f"MNIST ({part})",
+        pixels,
+        labels,
+        brightest=255,
+        source="Y. LeCun, C. Cortes and C. J. C. Burges, from NIST's special databases 1 and 3",
+        licence="CC BY-SA 3.0",
+    )
+
+
+def cifar10(folder: str | os.PathLike, part: str = "train") -> Images:
+    """Colour photographs of 32 x 32 pixels in 10 classes: 50,000 and 10,000.
+
+    Parameters
+    ----------
+    folder : path-like
+        Holds the files of the *binary version*, ``data_batch_1.bin`` and so on. The Python
+        version is a pickle, which can run any code, and is not read. Nothing is downloaded.
+    part : {"train", "test"}
+        Which of the two sets.
+
+    Raises
+    ------
+    MissingDataError
+        If a file is not there; the message says how to get it.
+    ValueError
+        If a file is damaged, or the part is unknown.
+    """
+    _check_part(part)
+    files = [_find(folder, [name], _GET_CIFAR) for name in CIFAR_FILES[part]]
+    records = np.concatenate([_cifar_records(file) for file in files])
+    return _images(
+        f"CIFAR-10 ({part})",
+        records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1),
+        records[:, 0],
+        brightest=255,
+        source="A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images (2009)",
+        licence="none stated by its authors",
+    )
+
+
+_GET_MNIST = (
+    "download train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, t10k-images-idx3-ubyte.gz "
+    "and t10k-labels-idx1-ubyte.gz from https://ossci-datasets.s3.amazonaws.com/mnist/ into it"
+)
+_GET_CIFAR = (
+    "download https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz, unpack it, and give "
+    "its folder cifar-10-batches-bin"
+)
+
+
+def _images(name: str, pixels: np.ndarray, labels: np.ndarray, *, brightest: int, **about):
+    labels = labels.astype(np.int64)
+    if labels.max() > 9:
+        raise ValueError(f"{name} is damaged: label {labels.max()} is beyond the 10 classes")
+    content = np.ascontiguousarray(pixels).tobytes() + labels.astype(np.uint8).tobytes()
+    checksum = hashlib.sha256(content).hexdigest()
+    return Images(name, pixels / brightest, labels, sha256=checksum, **about)
+
+
+def _check_part(part: str) -> None:
+    if part not in PARTS:
+        raise ValueError(f"the part must be 'train' or 'test', not {part!r}")
+
+
+def _find(folder: str | os.PathLike, names: list[str], how_to_get: str) -> Path:
+    for name in names:
+        if (file := Path(folder) / name).is_file():
+            return file
+    raise MissingDataError(f"there is no {names[0]} in {folder}: {how_to_get}")
+
+
+def _idx(file: Path, axes: int) -> np.ndarray:
+    """An array of bytes in the idx format: a magic number, the lengths, the entries."""
+    content = file.read_bytes()
+    if file.suffix == ".gz":
+        try:
+            content = gzip.decompress(content)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise ValueError(f"{file} is damaged, download it again: {error}") from None
+    head = 4 * (1 + axes)
+    if len(content) < head or content[:4] != bytes([0, 0, 8, axes]):
+        raise ValueError(f"{file} is no idx file of bytes with {axes} axes: download it again")
+    shape = struct.unpack(f">{axes}I", content[4:head])
+    if 0 in shape or len(content) - head != math.prod(shape):
+        raise ValueError(
+            f"{file} is damaged, download it again: it promises {math.prod(shape)} bytes and "
+            f"has {len(content) - head}"
+        )
+    return np.frombuffer(content, np.uint8, offset=head).reshape(shape)
+
+
+def _cifar_records(file: Path) -> np.ndarray:
+    content = np.fromfile(file, np.uint8)
+    if content.size != CIFAR_IMAGES * CIFAR_BYTES:
+        raise ValueError(
+            f"{file} is damaged, download it again: it should have "
+            f"{CIFAR_IMAGES * CIFAR_BYTES} bytes and has {content.size}"
+        )
+    return content.reshape(-1, CIFAR_BYTES)

@@ -1,0 +1,114 @@
+"""Images: the bundled digits, small files in the formats of MNIST and CIFAR-10, and damage."""
+
+import gzip
+import struct
+
+import numpy as np
+import pytest
+
+from stlcore.data import MissingDataError
+from stlcore.data import images as module
+from stlcore.data.images import cifar10, digits, mnist
+
+
+def idx(array):
+    """An array of bytes as an idx file."""
+    head = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+    return head + array.astype(np.uint8).tobytes()
+
+
+PIXELS = np.arange(5 * 28 * 28).reshape(5, 28, 28) % 256
+LABELS = np.array([3, 0, 9, 1, 1])
+
+
+@pytest.fixture
+def mnist_folder(tmp_path):
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(PIXELS)))
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(LABELS))
+    return tmp_path
+
+
+@pytest.fixture
+def cifar_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "CIFAR_IMAGES", 2)
+    rng = np.random.default_rng(1)
+    for i in range(1, 6):
+        records = rng.integers(0, 256, (2, 3073), dtype=np.uint8)
+        records[:, 0] = (i, i + 1)
+        (tmp_path / f"data_batch_{i}.bin").write_bytes(records.tobytes())
+    return tmp_path
+
+
+def test_digits_are_the_bundled_ones():
+    found = digits()
+    assert found.pixels.shape == (1797, 8, 8)
+    assert found.table.shape == (1797, 64)
+    assert (found.pixels.min(), found.pixels.max()) == (0, 1)
+    assert np.bincount(found.labels).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
+    assert found.sha256 == digits().sha256
+    assert found.licence
+    assert "scikit-learn" in found.source
+    # The first image is a zero: dark inside.
+    assert found.labels[0] == 0
+    assert found.pixels[0, 3:5, 3:5].max() < 0.2 < found.pixels[0].max()
+
+
+def test_mnist_is_read_with_and_without_compression(mnist_folder):
+    found = mnist(mnist_folder)
+    np.testing.assert_array_equal(found.pixels * 255, PIXELS)
+    np.testing.assert_array_equal(found.labels, LABELS)
+    (mnist_folder / "train-images-idx3-ubyte.gz").unlink()
+    (mnist_folder / "train-images-idx3-ubyte").write_bytes(idx(PIXELS))
+    assert mnist(mnist_folder).sha256 == found.sha256
+    (mnist_folder / "train-images-idx3-ubyte").write_bytes(idx(255 - PIXELS))
+    assert mnist(mnist_folder).sha256 != found.sha256
+
+
+def test_missing_mnist_says_how_to_get_it(mnist_folder):
+    with pytest.raises(MissingDataError, match=r"no t10k-images-idx3-ubyte .* download"):
+        mnist(mnist_folder, "test")
+    with pytest.raises(MissingDataError, match="download"):
+        mnist(mnist_folder / "nowhere")
+    with pytest.raises(ValueError, match="'train' or 'test'"):
+        mnist(mnist_folder, "valid")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("train-images-idx3-ubyte.gz", gzip.compress(idx(PIXELS))[:-20], "damaged"),
+        ("train-images-idx3-ubyte.gz", b"<html>not found</html>", "damaged"),
+        ("train-images-idx3-ubyte.gz", gzip.compress(idx(PIXELS)[:-1]), "promises 3920 bytes"),
+        ("train-images-idx3-ubyte.gz", gzip.compress(idx(LABELS)), "no idx file"),
+        ("train-images-idx3-ubyte.gz", gzip.compress(b""), "no idx file"),
+        ("train-labels-idx1-ubyte", idx(LABELS[:4]), "5 images but 4 labels"),
+        ("train-labels-idx1-ubyte", idx(LABELS + 8), "label 17"),
+        ("train-labels-idx1-ubyte", idx(LABELS[:0]), "damaged"),
+    ],
+)
+def test_damaged_mnist_is_named(mnist_folder, name, content, sentence):
+    (mnist_folder / name).write_bytes(content)
+    with pytest.raises(ValueError, match=sentence):
+        mnist(mnist_folder)
+
+
+def test_cifar_has_channels_last_and_the_files_in_order(cifar_folder):
+    found = cifar10(cifar_folder)
+    assert found.pixels.shape == (10, 32, 32, 3)
+    assert found.labels.tolist() == [1, 2, 2, 3, 3, 4, 4, 5, 5, 6]
+    raw = np.fromfile(cifar_folder / "data_batch_2.bin", np.uint8)
+    # Third image of the set: red pixels come first in its record, then green, then blue.
+    assert found.pixels[2, 0, 1].tolist() == [raw[1 + 1 + c * 1024] / 255 for c in range(3)]
+
+
+def test_missing_and_damaged_cifar_is_named(cifar_folder):
+    with pytest.raises(MissingDataError, match=r"no test_batch.bin .*cifar-10-binary"):
+        cifar10(cifar_folder, "test")
+    file = cifar_folder / "data_batch_3.bin"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1])
+    with pytest.raises(ValueError, match="has 6145"):
+        cifar10(cifar_folder)
+    file.write_bytes(bytes([77]) + whole[1:])
+    with pytest.raises(ValueError, match="label 77"):
+        cifar10(cifar_folder)
