@@ -125,11 +125,14 @@ class KernelDensity:
         points = np.empty((len(size), size[0], *axes))
         for k, model in enumerate(models):
             mine = (place >= (ends - counts)[:, k, None]) & (place < ends[:, k, None])
-            points[mine] = self._draw(model, counts[:, k], rng)
+            points[mine] = self.draw(model, counts[:, k], rng)
         return points
 
-    def _draw(self, law: NormalMixture | Estimate, count: np.ndarray, rng) -> np.ndarray:
-        """``count[r]`` points of repetition r, one repetition after the other."""
+    def draw(self, law: NormalMixture | Estimate, count: np.ndarray, rng) -> np.ndarray:
+        """``count[r]`` points of repetition r, one repetition after the other in one array.
+
+        A subclass that samples with a bias overrides this.
+        """
         if isinstance(law, NormalMixture):
             return law.sample(rng, count.sum())
         row = np.repeat(np.arange(len(count)), count)
