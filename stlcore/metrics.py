@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.stats import norm
+from scipy.stats import t as student
 
 __all__ = [
     "Deviation",
     "Distance",
     "check_axes",
     "max_deviation_test",
+    "mean_score",
     "total_variation",
     "trapezoid",
     "wasserstein_atoms",
@@ -90,6 +93,33 @@ def max_deviation_test(
         largest = (mean**2 / variance).max(axis=1) * count
         exceeding += int((largest >= statistic**2).sum())
     return Deviation(statistic, (1 + exceeding) / (resamples + 1))
+
+
+def mean_score(values) -> float:
+    """Standardised mean of a small sample, for :meth:`stlcore.claims.Claims.effect`.
+
+    Student's t of the hypothesis that the mean is 0, as the normal number with the same
+    tail probability: the level is kept with few values too, if these are roughly normal.
+
+    Parameters
+    ----------
+    values : array_like, shape (repetitions,)
+        Independent values, for example differences of two loops with common random numbers.
+
+    Raises
+    ------
+    ValueError
+        With fewer than 2 values, a number that is not finite, or values that never vary.
+    """
+    values = np.asarray(values, dtype=float)
+    if values.ndim != 1 or values.size < 2 or not np.all(np.isfinite(values)):
+        raise ValueError("a standardised mean needs at least 2 finite numbers in one row")
+    spread = values.std(ddof=1)
+    if not spread > 0:
+        raise ValueError("the mean of values that never vary cannot be standardised")
+    statistic = values.mean() / (spread / np.sqrt(values.size))
+    tail = student.sf(abs(statistic), values.size - 1)
+    return float(np.sign(statistic) * norm.isf(tail))
 
 
 def wasserstein_atoms(places, weights, other_places, other_weights) -> np.ndarray:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import binom, norm
+from scipy.stats import binom, norm, ttest_1samp
 
-from stlcore.metrics import max_deviation_test, total_variation
+from stlcore.metrics import max_deviation_test, mean_score, total_variation
 from stlcore.streams import stream
 
 DATA_SETS = 400
@@ -266,3 +266,25 @@ def test_distance_of_a_batch_broadcasts():
 def test_distances_that_cannot_be_measured(p, axes, message):
     with pytest.raises(ValueError, match=message):
         total_variation(p, np.ones(5), *axes)
+
+
+def test_mean_score_has_the_tail_of_students_t():
+    values = stream(3, "score").normal(0.4, 1, size=9)
+    p = ttest_1samp(values, 0, alternative="greater").pvalue
+    assert norm.sf(mean_score(values)) == pytest.approx(p, rel=1e-9)
+    assert mean_score(-values) == -mean_score(values)
+    assert mean_score([-1.0, 1.0]) == 0
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([1.0], "at least 2 finite numbers"),
+        ([[1.0, 2.0]], "at least 2 finite numbers"),
+        ([1.0, np.nan], "at least 2 finite numbers"),
+        ([0.5, 0.5], "never vary"),
+    ],
+)
+def test_values_without_a_mean_score(values, message):
+    with pytest.raises(ValueError, match=message):
+        mean_score(values)

@@ -144,6 +144,8 @@ class Diffusion:
     ) -> Points:
         """Points from the mixture of ``models``, those of one model together.
 
+        The weights may differ between repetitions, with shape (repetitions, models).
+
         Raises
         ------
         ValueError
@@ -151,12 +153,12 @@ class Diffusion:
             truth gives a number that is not finite.
         """
         weights, size = np.asarray(weights, dtype=float), np.asarray(size)
-        if not (np.all(weights >= 0) and abs(weights.sum() - 1) <= 1e-9):
+        if not (np.all(weights >= 0) and np.all(abs(weights.sum(axis=-1) - 1) <= 1e-9)):
             raise ValueError("the weights of a mixture must not be negative and must sum to 1")
         if size.size == 0 or size[0] < 1 or np.any(size != size[0]):
             raise ValueError("every repetition must get the same number of points, at least 1")
         repetitions, n = len(size), int(size[0])
-        counts = rng.multinomial(n, weights, size=repetitions)
+        counts = rng.multinomial(size, weights)
         shape = (repetitions, n, self.truth.dimension)
         points = torch.empty(shape, dtype=torch.float64, device=self.device)
         stop, place = counts.cumsum(axis=1), np.arange(n)
