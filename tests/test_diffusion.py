@@ -292,6 +292,17 @@ def test_a_mixture_has_the_counts_it_should():
     assert chi2.sf(((observed - expected) ** 2 / expected).sum(), 5) > LEVEL
 
 
+def test_weights_may_differ_between_repetitions():
+    truth = NormalMixture.standard()
+    learner = Diffusion(truth, LinearScore())
+    far = learner.fit(Points(torch.full((2, 3, 1), 50.0, dtype=torch.float64), 0))
+    weights = np.array([[1.0, 0.0], [0.0, 1.0]])
+    sample = learner.sample([truth, far], weights, np.full(2, 40), stream(1, "rows"))
+    values = sample.values[..., 0].numpy()
+    assert np.all(np.abs(values[0]) < 10)
+    assert np.all(values[1] > 10)
+
+
 def test_a_part_of_a_sample_has_no_point_twice():
     learner = Diffusion(NormalMixture.standard(), LinearScore())
     values = torch.arange(20, dtype=torch.float64).reshape(2, 10, 1)
