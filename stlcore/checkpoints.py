@@ -30,9 +30,16 @@ class Checkpoint:
         Created when the first checkpoint is saved.
     identity : mapping
         What tells this run from others, as JSON; the file of another run is refused.
+
+    Raises
+    ------
+    ValueError
+        If ``folder`` is a file.
     """
 
     def __init__(self, folder: str | os.PathLike, identity: Mapping[str, Any]) -> None:
+        if Path(folder).is_file():
+            raise ValueError(f"the place for checkpoints must be a folder, but {folder} is a file")
         self.path = Path(folder) / "checkpoint.safetensors"
         self.identity = json.loads(json.dumps(identity))
 

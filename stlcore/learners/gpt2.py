@@ -268,8 +268,8 @@ def _matmul(device: torch.device):
 def _cpu_precision() -> str:
     """'medium' where its error is that of float32; a CPU with bfloat16 units may round more."""
     before = torch.get_float32_matmul_precision()
-    left, right = np.random.default_rng(0).standard_normal((2, 256, 256), dtype=np.float32)
+    left, right = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 256, 256)))
     torch.set_float32_matmul_precision("medium")
-    error = torch.from_numpy(left) @ torch.from_numpy(right) - left.astype(float) @ right
+    error = left.float() @ right.float() - left @ right
     torch.set_float32_matmul_precision(before)
     return "medium" if error.abs().max() < 1e-3 else "highest"
