@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import norm
+from scipy.stats import chi2, norm
 from scipy.stats import t as student
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "check_axes",
     "max_deviation_test",
     "mean_score",
+    "mean_square_test",
     "total_variation",
     "trapezoid",
     "wasserstein_atoms",
@@ -120,6 +121,39 @@ def mean_score(values) -> float:
     statistic = values.mean() / (spread / np.sqrt(values.size))
     tail = student.sf(abs(statistic), values.size - 1)
     return float(np.sign(statistic) * norm.isf(tail))
+
+
+def mean_square_test(squares, expected) -> float:
+    """Test that squares of normal numbers with mean 0 have the expected values.
+
+    Their sum over the repetitions, divided by what is expected, is then chi-square, so that
+    the test is exact and needs no resampling; the quantities need not be independent.
+
+    Parameters
+    ----------
+    squares : array_like, shape (repetitions, M)
+        Independent rows, each with the squares of M normal numbers.
+    expected : array_like, shape (M,)
+        Their variances under the hypothesis.
+
+    Returns
+    -------
+    float
+        Two-sided p-value for all M at once (Bonferroni).
+
+    Raises
+    ------
+    ValueError
+        If a square is negative or not finite, or an expected value is not positive.
+    """
+    squares, expected = np.asarray(squares, dtype=float), np.asarray(expected, dtype=float)
+    if squares.ndim != 2 or not (np.all(squares >= 0) and np.all(np.isfinite(squares))):
+        raise ValueError("the squares must be finite, from 0 up, with one row each repetition")
+    if not np.all((expected > 0) & np.isfinite(expected)):
+        raise ValueError("the expected squares must be positive and finite")
+    total = squares.sum(axis=0) / expected
+    tail = np.minimum(chi2.cdf(total, len(squares)), chi2.sf(total, len(squares)))
+    return float(min(1.0, 2 * tail.size * tail.min()))
 
 
 def wasserstein_atoms(places, weights, other_places, other_weights) -> np.ndarray:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import binom, norm, ttest_1samp
+from scipy.stats import binom, kstest, norm, ttest_1samp
 
-from stlcore.metrics import max_deviation_test, mean_score, total_variation
+from stlcore.metrics import max_deviation_test, mean_score, mean_square_test, total_variation
 from stlcore.streams import stream
 
 DATA_SETS = 400
@@ -288,3 +288,30 @@ def test_mean_score_has_the_tail_of_students_t():
 def test_values_without_a_mean_score(values, message):
     with pytest.raises(ValueError, match=message):
         mean_score(values)
+
+
+def test_mean_squares_of_one_quantity_have_uniform_p_values():
+    draws = 3 * stream(4, "squares").standard_normal((2000, 5, 1))
+    p_values = [mean_square_test(rows**2, [9.0]) for rows in draws]
+    assert kstest(p_values, "uniform").pvalue > 1e-5
+
+
+def test_mean_squares_that_are_wrong_are_found_among_others():
+    squares = stream(5, "squares").standard_normal((500, 4)) ** 2
+    assert mean_square_test(squares, np.ones(4)) > 1e-5
+    assert mean_square_test(squares, [1, 1, 1.5, 1]) < 1e-5
+    assert mean_square_test(squares, [1, 1, 1, 1 / 1.5]) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("squares", "expected", "message"),
+    [
+        ([1.0, 2.0], [1.0], "one row each repetition"),
+        ([[-1.0]], [1.0], "from 0 up"),
+        ([[np.nan]], [1.0], "must be finite"),
+        ([[1.0]], [0.0], "must be positive"),
+    ],
+)
+def test_mean_squares_that_cannot_be_tested(squares, expected, message):
+    with pytest.raises(ValueError, match=message):
+        mean_square_test(squares, expected)
