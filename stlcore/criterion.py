@@ -57,6 +57,8 @@ class Criterion:
         Root mean square error of the first model itself.
     tolerance : float
         How many times the spread the trajectory may reach without a warning.
+    part : sample or None
+        The real items that the trajectory uses again; None for none.
     """
 
     share: float
@@ -65,6 +67,7 @@ class Criterion:
     trajectory: np.ndarray
     spread: float
     tolerance: float
+    part: Any
 
     @property
     def critical_share(self) -> float:
@@ -201,8 +204,9 @@ def collapse_criterion(
         response,
         summary(gamma),
         predicted_distance(operators, moves, rounds),
-        float(np.sqrt((first.var(axis=0)).sum())),
+        float(np.sqrt(first.var(axis=0).sum())),
         tolerance,
+        part,
     )
 
 
