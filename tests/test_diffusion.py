@@ -106,10 +106,16 @@ def chain_moments(mean, variance, times):
     centre, spread = np.zeros_like(mean), np.ones_like(variance)
     for t, after in pairwise(times):
         h = t - after
-        slope = 2 * math.expm1(h) / (1 + (variance - 1) * math.exp(-2 * t))
+        slope = 2 * math.sinh(h) / (1 + (variance - 1) * math.exp(-2 * t))
         centre = (math.exp(h) - slope) * centre + slope * math.exp(-t) * mean
-        spread = (math.exp(h) - slope) ** 2 * spread + math.expm1(2 * h)
+        spread = (math.exp(h) - slope) ** 2 * spread - math.expm1(-2 * h)
     return centre, spread
+
+
+def test_the_chain_is_exact_for_standard_normal_data():
+    for steps in (1, 7):
+        centre, spread = chain_moments(np.zeros(()), np.ones(()), np.geomspace(2, 0.05, steps + 1))
+        assert (centre, spread) == (0, pytest.approx(1, abs=1e-14))
 
 
 @pytest.mark.parametrize(("mean", "variance"), [(0.7, 0.4), (-1.0, 1.0), (0.2, 2.5)])

@@ -109,8 +109,9 @@ class Diffusion:
     Tracks ``mean`` and ``variance`` of the training sample, averaged over the coordinates.
 
     The reverse equation is :math:`dX=(X+2s)\,dt+\sqrt2\,dB` in reversed time. A step of length
-    h keeps the score fixed and solves the rest: given x, the next point is normal with mean
-    :math:`e^hx+2(e^h-1)s(x,t)` and variance :math:`e^{2h}-1` in each coordinate.
+    h is the ancestral one of Ho, Jain and Abbeel (2020): given x, the next point is normal with
+    mean :math:`e^hx+2\sinh(h)\,s(x,t)` and variance :math:`1-e^{-2h}` in each coordinate. It is
+    exact for standard normal data.
     """
 
     def __init__(
@@ -234,9 +235,9 @@ class Diffusion:
 
     def _reverse_step(self, model: Fitted, x: Tensor, t: float, after: float):
         """Mean and deviation of the next point of the reverse equation."""
-        grown = math.expm1(t - after)
-        score = self.score(model.score, x, t)
-        return (1 + grown) * x + 2 * grown * score, math.sqrt(grown * (2 + grown))
+        h = t - after
+        mean = math.exp(h) * x + 2 * math.sinh(h) * self.score(model.score, x, t)
+        return mean, math.sqrt(-math.expm1(-2 * h))
 
     def _flow_step(self, model: Fitted, x: Tensor, t: float, after: float) -> Tensor:
         """One step of Heun's method for :math:`dx=-(x+s)\\,dt`."""
@@ -289,7 +290,7 @@ class Diffusion:
 
 def _grid(ends: tuple[float, float], t: float, after: float) -> Tensor:
     """A grid fine enough for the step from time t and for the kinks of a score."""
-    spacing = min(0.05, 0.7 * math.sqrt(math.expm1(2 * (t - after))))
+    spacing = min(0.05, 0.7 * math.sqrt(-math.expm1(-2 * (t - after))))
     count = 1 + math.ceil((ends[1] - ends[0]) / spacing)
     return torch.linspace(*ends, count, dtype=torch.float64)
 
