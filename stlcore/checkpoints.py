@@ -10,13 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-__all__ = ["Checkpoint"]
+from stlcore.learners.base import Resumes
+
+__all__ = ["Checkpoint", "generator_state"]
 
 HEAD = "stlcore"
 
@@ -30,6 +32,8 @@ class Checkpoint:
         Created when the first checkpoint is saved.
     identity : mapping
         What tells this run from others, as JSON; the file of another run is refused.
+    learner : Resumes
+        Takes models and samples apart into arrays, and puts them together again.
 
     Raises
     ------
@@ -37,18 +41,32 @@ class Checkpoint:
         If ``folder`` is a file.
     """
 
-    def __init__(self, folder: str | os.PathLike, identity: Mapping[str, Any]) -> None:
+    def __init__(
+        self, folder: str | os.PathLike, identity: Mapping[str, Any], learner: Resumes
+    ) -> None:
         if Path(folder).is_file():
             raise ValueError(f"the place for checkpoints must be a folder, but {folder} is a file")
         self.path = Path(folder) / "checkpoint.safetensors"
         self.identity = json.loads(json.dumps(identity))
+        self.learner = learner
 
-    def save(self, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> None:
-        """Write ``arrays`` and the JSON ``state`` in place of what the folder held."""
+    def save(
+        self,
+        values: Mapping[str, Any],
+        records: Sequence[Mapping[str, np.ndarray]],
+        rng: np.random.Generator,
+    ) -> None:
+        """Write what a run needs to go on, in place of what the folder held."""
         from safetensors.numpy import save
 
-        arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-        body = json.dumps({"identity": self.identity, "state": state})
+        columns = list(records[0])
+        arrays = {f"record:{name}": np.stack([r[name] for r in records]) for name in columns}
+        for name, value in values.items():
+            packed = self.learner.pack(value)
+            arrays |= {f"{name}:{k}": np.ascontiguousarray(array) for k, array in packed.items()}
+        body = json.dumps(
+            {"identity": self.identity, "columns": columns, "generator": generator_state(rng)}
+        )
         head = {HEAD: body, "sha256": _digest(body, arrays)}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         part = self.path.with_suffix(".part")
@@ -58,8 +76,10 @@ class Checkpoint:
             os.fsync(file.fileno())
         os.replace(part, self.path)
 
-    def load(self) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-        """Arrays and state as they were saved; None where there is no file yet.
+    def load(
+        self, rng: np.random.Generator
+    ) -> tuple[dict[str, Any], list[dict[str, np.ndarray]]] | None:
+        """Values and records as they were saved, and ``rng`` as it was; None without a file.
 
         Raises
         ------
@@ -75,14 +95,21 @@ class Checkpoint:
                 f"the checkpoint {self.path} is damaged: delete it to start the run anew"
             ) from error
         saved = body["identity"]
-        names = {**saved, **self.identity}
-        other = [name for name in names if saved.get(name) != self.identity.get(name)]
+        other = [n for n in {**saved, **self.identity} if saved.get(n) != self.identity.get(n)]
         if other:
             raise ValueError(
                 f"the checkpoint {self.path} is of another run ({', '.join(other)} differs): "
                 "choose another folder or delete it"
             )
-        return arrays, body["state"]
+        groups: dict[str, dict[str, np.ndarray]] = {}
+        for name, array in arrays.items():
+            group, _, key = name.partition(":")
+            groups.setdefault(group, {})[key] = array
+        record = groups.pop("record")
+        rounds = range(len(record["trained"]))
+        rng.bit_generator.state = body["generator"]
+        values = {name: self.learner.unpack(group) for name, group in groups.items()}
+        return values, [{name: record[name][t] for name in body["columns"]} for t in rounds]
 
     def _read(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         from safetensors import safe_open
@@ -101,3 +128,9 @@ def _digest(body: str, arrays: Mapping[str, np.ndarray]) -> str:
         digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
         digest.update(arrays[name].tobytes())
     return digest.hexdigest()
+
+
+def generator_state(rng: np.random.Generator) -> dict[str, Any]:
+    """Where a generator stands, as JSON; equal streams at the same place give the same."""
+    state = rng.bit_generator.state
+    return json.loads(json.dumps(state, default=lambda array: array.tolist()))

@@ -6,7 +6,6 @@ records what the learner tracks. The loop knows no learner by name.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Callable
@@ -17,7 +16,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from stlcore.checkpoints import Checkpoint
+from stlcore.checkpoints import Checkpoint, generator_state
 from stlcore.cycles import Cycle
 from stlcore.learners.base import (
     Diverged,
@@ -94,20 +93,19 @@ def run(
     _check_fit(learner, cycle, rng)
     cycle.check_rounds(rounds)
 
-    state = _State(trained=np.zeros(repetitions, dtype=np.int64))
+    state = _State(learner, np.zeros(repetitions, dtype=np.int64), learner.truth)
     store = None
     if checkpoint is not None:
-        store = _Store(checkpoint, learner, _identity(learner, cycle, sizes, repetitions, rng))
+        identity = _identity(learner, cycle, sizes, repetitions, rng)
+        store = Checkpoint(checkpoint, identity, learner)
     if isinstance(learner, FiniteTruth):
         state.truth = learner.open_truth(fresh_items(cycle, sizes), repetitions, rng)
-    else:
-        state.truth = learner.truth
-    if store is not None:
-        store.load(state, rng)
+    if store is not None and (saved := store.load(rng)):
+        state.restore(*saved)
     left = range(state.rounds + 1, rounds + 1)
     for t in tqdm(left, "rounds", rounds, initial=state.rounds, disable=not progress, leave=False):
         try:
-            _train(learner, cycle, sizes, t, state, rng)
+            _train(state, cycle, sizes, t, rng)
         except Diverged as error:
             stop = Diverged(f"the learner diverged in round {t}: {error}")
             stop.frame = state.frame()
@@ -115,7 +113,8 @@ def run(
         if observe is not None:
             observe(t, state.models[-1])
         if store is not None:
-            store.save(state, rng, finished=t == rounds)
+            # Of a finished run the numbers are enough.
+            store.save({} if t == rounds else state.values(), state.records, rng)
     return state.frame()
 
 
@@ -152,8 +151,9 @@ def fresh_items(cycle: Cycle, sizes: Size | int | np.ndarray, rounds: int | None
 class _State:
     """What a run carries from one round to the next."""
 
+    learner: Learner
     trained: np.ndarray
-    truth: Any = None
+    truth: Any
     models: list[Any] = field(default_factory=list)
     pooled: Any = None
     first: _FirstSet | None = None
@@ -174,11 +174,36 @@ class _State:
             }
         )
 
+    def values(self) -> dict[str, Any]:
+        """All that later rounds need, by name; the learner knows how to pack each."""
+        values = {f"model {k}": m for k, m in enumerate(self.models) if m is not None}
+        if self.pooled is not None:
+            values["pooled"] = self.pooled
+        if self.first is not None:
+            values["first"] = self.first.sample
+            values |= {f"part {count}": part for count, part in self.first.parts.items()}
+        if isinstance(self.learner, FiniteTruth):
+            values["truth"] = self.truth
+        return values
 
-def _train(learner, cycle, sizes, t, state, rng) -> None:
+    def restore(self, values: dict[str, Any], records: list[dict[str, np.ndarray]]) -> None:
+        """Bring the state to where ``values`` and ``records`` left it."""
+        self.records, self.trained = records, records[-1]["trained"]
+        self.models = [values.get(f"model {k}") for k in range(len(records))]
+        self.pooled = values.get("pooled")
+        self.truth = values.get("truth", self.truth)
+        if "first" in values:
+            parts = {int(n.split()[1]): part for n, part in values.items() if n[:5] == "part "}
+            self.first = _FirstSet(
+                self.learner, values["first"], int(records[0]["drawn"][0]), parts
+            )
+
+
+def _train(state, cycle, sizes, t, rng) -> None:
     """One round: draw, fit, record."""
+    learner = state.learner
     size = _kept_size(int(sizes[t - 1]), cycle.kept(t), len(state.trained), rng)
-    sample = _draw(learner, cycle.weights(t), size, state, rng)
+    sample = _draw(state, cycle.weights(t), size, rng)
     if t == 1 and cycle.reuses_first:
         state.first = _FirstSet(learner, sample, int(sizes[0]))
     state.trained = state.trained + size if cycle.pooled else size
@@ -227,12 +252,14 @@ def _kept_size(size: int, kept: float, repetitions: int, rng: np.random.Generato
     return 1 + rng.binomial(size - np.clip(first, 1, size).astype(np.int64), kept)
 
 
+@dataclass
 class _FirstSet:
     """The real data of round 1, of which later rounds use a part again."""
 
-    def __init__(self, learner, sample, size: int) -> None:
-        self.learner, self.sample, self.size = learner, sample, size
-        self.parts: dict[int, Any] = {}
+    learner: ReusesSamples
+    sample: Any
+    size: int
+    parts: dict[int, Any] = field(default_factory=dict)
 
     def part(self, count: int, rng: np.random.Generator) -> Any:
         """``count`` of its items, the same ones whenever the count is the same."""
@@ -250,7 +277,7 @@ def _laws(weights) -> tuple[np.ndarray, np.ndarray]:
     return used, share[used] / share.sum()
 
 
-def _draw(learner, weights, size, state, rng):
+def _draw(state, weights, size, rng):
     """The new items of one round."""
     count = int(np.rint(weights.first * size[0]))
     again = state.first.part(count, rng) if count else None
@@ -258,68 +285,8 @@ def _draw(learner, weights, size, state, rng):
         return again
     used, share = _laws(weights)
     laws = [state.truth if k == 0 else state.models[k - 1] for k in used]
-    new = learner.sample(laws, share, size - count, rng)
-    return new if again is None else learner.pool(again, new)
-
-
-class _Store:
-    """The checkpoint of a run: its state, taken apart and put together by the learner."""
-
-    def __init__(self, folder, learner, identity) -> None:
-        self.learner, self.file = learner, Checkpoint(folder, identity)
-
-    def save(self, state: _State, rng: np.random.Generator, *, finished: bool) -> None:
-        """Save what later rounds need; of a finished run its records alone."""
-        arrays = {f"records:{k}": np.stack([r[k] for r in state.records]) for k in state.records[0]}
-        if not finished:
-            for name, value in _values(self.learner, state).items():
-                packed = self.learner.pack(value)
-                arrays |= {f"{name}:{key}": array for key, array in packed.items()}
-        columns = list(state.records[0])
-        self.file.save(arrays, {"columns": columns, "rng": _json(rng.bit_generator.state)})
-
-    def load(self, state: _State, rng: np.random.Generator) -> None:
-        """Bring ``state`` and ``rng`` to where the checkpoint left them, if there is one."""
-        loaded = self.file.load()
-        if loaded is None:
-            return
-        arrays, head = loaded
-        packed: dict[str, dict[str, np.ndarray]] = {}
-        for name, array in arrays.items():
-            group, _, key = name.partition(":")
-            packed.setdefault(group, {})[key] = array
-        records = packed.pop("records")
-        rounds = len(records["trained"])
-        state.records = [
-            {name: records[name][t] for name in head["columns"]} for t in range(rounds)
-        ]
-        state.trained = state.records[-1]["trained"]
-        state.models = [None] * rounds
-        values = {name: self.learner.unpack(group) for name, group in packed.items()}
-        if "first" in values:
-            state.first = _FirstSet(self.learner, values.pop("first"), int(records["drawn"][0, 0]))
-        for name, value in values.items():
-            kind, _, index = name.partition("/")
-            if kind == "models":
-                state.models[int(index)] = value
-            elif kind == "parts":
-                state.first.parts[int(index)] = value
-            else:
-                setattr(state, kind, value)
-        rng.bit_generator.state = head["rng"]
-
-
-def _values(learner, state: _State) -> dict[str, Any]:
-    """What later rounds need and the learner knows how to pack, by name."""
-    values = {f"models/{k}": m for k, m in enumerate(state.models) if m is not None}
-    if state.pooled is not None:
-        values["pooled"] = state.pooled
-    if state.first is not None:
-        values["first"] = state.first.sample
-        values |= {f"parts/{count}": part for count, part in state.first.parts.items()}
-    if isinstance(learner, FiniteTruth):
-        values["truth"] = state.truth
-    return values
+    new = state.learner.sample(laws, share, size - count, rng)
+    return new if again is None else state.learner.pool(again, new)
 
 
 def _identity(learner, cycle, sizes, repetitions, rng) -> dict[str, Any]:
@@ -332,10 +299,5 @@ def _identity(learner, cycle, sizes, repetitions, rng) -> dict[str, Any]:
         "cycle": repr(cycle),
         "sizes": sizes.tolist(),
         "repetitions": repetitions,
-        "seed": _json(rng.bit_generator.state),
+        "seed": generator_state(rng),
     }
-
-
-def _json(state: dict) -> dict:
-    """The state of a generator with lists for its arrays, which JSON has not."""
-    return json.loads(json.dumps(state, default=lambda array: array.tolist()))

@@ -163,8 +163,7 @@ class GPT2:
         config = self.config
         portion = max(CELLS // (config.layers * config.width * config.context), 1)
         parts = [uniforms[k : k + portion] for k in range(0, count, portion)]
-        with _matmul(self.device):
-            drawn = [generate(model.networks[r], part, self.end) for part in parts]
+        drawn = [generate(model.networks[r], part, self.end) for part in parts]
         return np.concatenate([np.empty((0, config.length), dtype=np.int32), *drawn])
 
     def generate(self, model, count, rng):
@@ -191,8 +190,7 @@ class GPT2:
         """Perplexity and bits per byte of the held-out documents, and the training."""
         tokens = (self.held_out >= 0).sum()
         text = self.token_bytes[self.held_out[self.held_out >= 0]].sum()
-        with _matmul(self.device):
-            nats = np.array([surprise(n, self.held_out, self.end) for n in model.networks])
+        nats = np.array([surprise(n, self.held_out, self.end) for n in model.networks])
         return {
             "perplexity": np.exp(nats / tokens),
             "bits_per_byte": nats / math.log(2) / text,

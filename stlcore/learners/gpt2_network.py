@@ -317,6 +317,7 @@ def generate(
     documents, length = uniforms.shape
     levels = torch.from_numpy(uniforms.astype(np.float32)).to(device)
     tokens = torch.full((documents, length + 1), end, device=device)
+    done = torch.zeros(documents, dtype=torch.bool, device=device)
     cache = KeyValues(config, documents, device) if cached else None
     start = 0
     for place in range(length):
@@ -327,7 +328,8 @@ def generate(
         seen = cache.seen if cached else 0
         hidden = network(tokens[:, start + seen : place + 1], cache)[:, -1]
         tokens[:, place + 1] = pick(network.logits(hidden), levels[:, place, None])
-        if (tokens[:, 1 : place + 2] == end).any(dim=1).all():
+        done |= tokens[:, place + 1] == end
+        if done.all():
             break
     rows = tokens[:, 1:].cpu().numpy().astype(np.int32)
     before = np.pad((rows == end).cumsum(axis=1), [(0, 0), (1, 0)])[:, :-1]
