@@ -23,7 +23,7 @@ from stlcore.learners.gpt2_network import Config, Network, generate, surprise, t
 
 __all__ = ["GPT2", "Config", "Model", "Sample", "token_lists"]
 
-CELLS = 2**22  # numbers in one part of the cache during generation
+PORTION = {"cpu": 256, "cuda": 4096}  # documents written at once
 
 
 def token_lists(rows: np.ndarray, end: int | None = None) -> list[list[int]]:
@@ -160,11 +160,10 @@ class GPT2:
             model.used[r] = last
             return self.truth[model.order[r, first:last]]
         uniforms = rng.random((count, self.config.length))
-        config = self.config
-        portion = max(CELLS // (config.layers * config.width * config.context), 1)
+        portion = PORTION[self.device.type]
         parts = [uniforms[k : k + portion] for k in range(0, count, portion)]
         drawn = [generate(model.networks[r], part, self.end) for part in parts]
-        return np.concatenate([np.empty((0, config.length), dtype=np.int32), *drawn])
+        return np.concatenate([np.empty((0, self.config.length), dtype=np.int32), *drawn])
 
     def generate(self, model, count, rng):
         """Documents of a model, shape (repetitions, count, length); -1 after the end."""
