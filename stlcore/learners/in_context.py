@@ -30,7 +30,8 @@ from scipy.special import erf
 from torch import Tensor
 
 from stlcore.learners.base import Diverged
-from stlcore.learners.in_context_network import Architecture, Pretraining, pretrained
+from stlcore.learners.in_context_network import Architecture
+from stlcore.learners.in_context_pretraining import Pretraining, pretrained
 
 __all__ = [
     "Architecture",

@@ -1,44 +1,21 @@
-"""A causal transformer that learns linear regression in context, and its pretraining.
+"""A causal transformer that learns linear regression in context.
 
-The network reads pairs (x, y) and predicts the label of a query x. Pretraining
-shows it ever new tasks, so that what it learns is an algorithm. Pretrained
-networks are kept in the cache folder: ``$STLCORE_CACHE``, or ``~/.cache/stlcore``.
+The network reads pairs (x, y) and predicts the label of a query x; see
+:mod:`stlcore.learners.in_context_pretraining` for how it comes to do so.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
 import math
-import os
-import tempfile
-import warnings
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stlcore.checkpoints import Checkpoint
-from stlcore.data.corpus import cache_folder
-from stlcore.learners.base import Diverged
 from stlcore.schedules import check_count
 
-__all__ = [
-    "Architecture",
-    "Pretraining",
-    "Transformer",
-    "draw_tasks",
-    "pretrain",
-    "pretrained",
-    "train_step",
-]
-
-#: Raised whenever the network or its pretraining changes, so that no old file is taken for new.
-RULES = 1
+__all__ = ["Architecture", "Transformer"]
 
 
 @dataclass(frozen=True)
@@ -76,56 +53,6 @@ class Architecture:
             raise ValueError(f"attention must be 'softmax' or 'linear', not {self.attention!r}")
         if self.width % self.heads:
             raise ValueError(f"a width of {self.width} cannot be split over {self.heads} heads")
-
-
-@dataclass(frozen=True)
-class Pretraining:
-    """How a network is trained.
-
-    Attributes
-    ----------
-    noise : float
-        Standard deviation of the labels around the linear function.
-    steps, batch : int
-        Steps of AdamW, and tasks in each, all of them new.
-    rate : float
-        Largest learning rate; it rises over a tenth of the steps and then falls to 0.
-    seed : int
-        Of the first weights and of the tasks.
-
-    Raises
-    ------
-    ValueError
-        If a number is no count, or the noise or the rate not positive.
-    """
-
-    noise: float = 0.5
-    steps: int = 600
-    batch: int = 32
-    rate: float = 5e-3
-    seed: int = 1
-
-    def __post_init__(self) -> None:
-        check_count("the number of steps", self.steps)
-        check_count("the batch", self.batch)
-        if not (self.noise > 0 and self.rate > 0):
-            raise ValueError("the noise and the learning rate must be positive")
-
-
-def draw_tasks(
-    count: int, length: int, dimension: int, noise: float, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    r"""Contexts of new tasks: :math:`y=w^{*\top}x+\sigma\epsilon`, the weights :math:`N(0,I/d)`.
-
-    Returns
-    -------
-    x, y : Tensor, shapes (count, length, d) and (count, length)
-        On the generator's device.
-    """
-    draw = {"generator": generator, "device": generator.device}
-    weights = torch.randn(count, dimension, 1, **draw) / math.sqrt(dimension)
-    x = torch.randn(count, length, dimension, **draw)
-    return x, (x @ weights)[..., 0] + noise * torch.randn(count, length, **draw)
 
 
 # --- the network ----------------------------------------------------------------------
@@ -245,105 +172,3 @@ class Transformer(nn.Module):
 
     def _tensor(self, values) -> Tensor:
         return torch.as_tensor(values, dtype=self.start.dtype, device=self.start.device)
-
-
-# --- pretraining ----------------------------------------------------------------------
-
-
-def pretrain(
-    architecture: Architecture, pretraining: Pretraining, device: str = "auto"
-) -> Transformer:
-    """Train a new network to predict every label of a context from the pairs before it.
-
-    Parameters
-    ----------
-    architecture, pretraining : Architecture, Pretraining
-        What, and how.
-    device : str
-        ``"cpu"``, ``"cuda"``, or ``"auto"`` for the GPU where there is one.
-
-    Returns
-    -------
-    Transformer
-        With frozen weights. On one machine the same call gives the same weights.
-
-    Raises
-    ------
-    Diverged
-        If the weights are no longer finite.
-    """
-    device = _device(device)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(pretraining.seed)
-        network = Transformer(architecture).to(device)
-    generator = torch.Generator(device).manual_seed(pretraining.seed)
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=pretraining.rate, betas=(0.9, 0.98), weight_decay=0.0
-    )
-    steps = pretraining.steps
-    rates = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate((step + 0.5) / steps))
-    # One label more than the longest context: its prediction has read all the pairs.
-    size = (pretraining.batch, architecture.length + 1, architecture.dimension, pretraining.noise)
-    for _ in range(steps):
-        train_step(network, optimizer, *draw_tasks(*size, generator))
-        rates.step()
-    if not all(bool(weights.isfinite().all()) for weights in network.parameters()):
-        raise Diverged(f"pretraining diverged at a learning rate of {pretraining.rate:g}")
-    return network.eval().requires_grad_(False)
-
-
-def _rate(done: float) -> float:
-    """Learning rate, as a part of the largest, when a fraction ``done`` of the steps is."""
-    return done / 0.1 if done < 0.1 else 0.5 + 0.5 * math.cos(math.pi * (done - 0.1) / 0.9)
-
-
-def train_step(network: Transformer, optimizer, x: Tensor, y: Tensor) -> None:
-    """One step on the mean squared error of all predictions of the labels ``y``."""
-    memory = network.read(x[:, :-1], y[:, :-1])
-    loss = (network.answer(memory, x, causal=True) - y).square().mean()
-    optimizer.zero_grad()
-    loss.backward()
-    nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-    optimizer.step()
-
-
-def pretrained(
-    architecture: Architecture, pretraining: Pretraining, device: str = "auto"
-) -> Transformer:
-    """The network of :func:`pretrain`, from the cache folder where that holds it.
-
-    A file that is damaged, or of another architecture or pretraining, is
-    replaced, with a warning. Any number of processes may do this at once.
-    """
-    identity = {"rules": RULES, **asdict(architecture), **asdict(pretraining)}
-    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    place = cache_folder() / f"in_context-{digest}"
-    try:
-        found = Checkpoint(place, identity).load()
-    except ValueError as error:
-        warnings.warn(f"the network is trained again, for {error}", stacklevel=2)
-        found = None
-    if found is not None:
-        network = Transformer(architecture).to(_device(device))
-        network.load_state_dict({name: torch.from_numpy(a) for name, a in found[0].items()})
-        return network.eval().requires_grad_(False)
-    network = pretrain(architecture, pretraining, device)
-    _keep(place, identity, {name: w.cpu().numpy() for name, w in network.state_dict().items()})
-    return network
-
-
-def _keep(place: Path, identity: dict, weights: dict[str, np.ndarray]) -> None:
-    """Write in a folder of this process alone, then move the file to its place."""
-    # Without a folder to write to there is no cache, but there is still the network.
-    with contextlib.suppress(OSError):
-        place.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=place) as draft:
-            part = Checkpoint(draft, identity)
-            part.save(weights, {})
-            os.replace(part.path, Checkpoint(place, identity).path)
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
