@@ -20,20 +20,17 @@ import pandas as pd
 
 from stlcore.cycles import Cycle
 from stlcore.learners.base import Learner, ReusesSamples
-from stlcore.schedules import check_count
-from stlcore.stability import (
+from stlcore.response import (
     Response,
     from_vector,
     learner_response,
-    plan_of,
-    recursive_stability,
     response_operators,
     response_radius,
-    summary,
     tiled,
     to_vector,
-    training_set,
 )
+from stlcore.schedules import check_count
+from stlcore.stability import plan_of, recursive_stability, summary, training_set
 
 __all__ = ["Criterion", "collapse_criterion", "predicted_distance"]
 
@@ -142,7 +139,7 @@ def collapse_criterion(
     Parameters
     ----------
     learner : Learner
-        What trains; its models must have parameters, see :func:`stlcore.stability.to_vector`.
+        What trains; its models must have parameters, see :func:`stlcore.response.to_vector`.
     data : sample
         The real data, as the learner's ``sample`` gives them, repetition axis of length 1.
     cycle : Cycle
@@ -154,7 +151,7 @@ def collapse_criterion(
     rng : numpy.random.Generator
         The only source of randomness.
     step : float
-        See :func:`stlcore.stability.response_radius`.
+        See :func:`stlcore.response.response_radius`.
     repetitions : int
         Trainings that every mean is taken over, from 20 up.
     tolerance : float

@@ -18,17 +18,10 @@ from stlcore.implicit import (
 )
 from stlcore.learners.gaussian import Gaussian, GaussianMean, Normal
 from stlcore.learners.logistic import Classifier, Logistic
+from stlcore.response import from_vector, learner_response, response_radius, to_vector
 from stlcore.schedules import Share
 from stlcore.smooth_loops import logistic_loop, network_loop, ridge_loop
-from stlcore.stability import (
-    from_vector,
-    learner_response,
-    plan_of,
-    recursive_stability,
-    response_radius,
-    summary,
-    to_vector,
-)
+from stlcore.stability import plan_of, recursive_stability, summary
 from stlcore.streams import stream
 
 
@@ -475,7 +468,7 @@ def test_the_criterion_refuses_bad_input():
         criterion(counted, full_synthetic())
 
 
-@pytest.mark.parametrize("module", ["stlcore.stability", "stlcore.criterion"])
+@pytest.mark.parametrize("module", ["stlcore.response", "stlcore.stability", "stlcore.criterion"])
 def test_stability_starts_without_torch_and_knows_no_learner(module):
     code = (
         f"import sys, {module}; known = {{'base', 'learners'}}; "
