@@ -54,6 +54,9 @@ class Claim:
         Whether this row is a negative control, which must not be reproduced.
     surprising : bool
         Whether the verdict differs from the one the page expects, or nothing was measured.
+    decisive : bool
+        Whether the page as it stands in the book should settle it; a page says False where
+        its quick sizes may be too small to tell.
     """
 
     id: str
@@ -69,6 +72,7 @@ class Claim:
     verdict: str
     control: bool
     surprising: bool
+    decisive: bool = True
 
 
 def _holds(measured: float, relation: Relation, expected: float, tolerance: float) -> bool:
@@ -207,6 +211,7 @@ class Claims:
         source: str,
         mark: Mark = "paper",
         expect: str = REPRODUCED,
+        decisive: bool = True,
     ) -> Claim:
         """Record an effect of the stated direction, tested two-sidedly.
 
@@ -222,6 +227,8 @@ class Claims:
             value on one side. The false-alarm rate is the level times their number.
         source, mark, expect
             As in :meth:`check`.
+        decisive : bool
+            Whether the page's own sizes should settle it; False where they may not.
 
         Notes
         -----
@@ -242,7 +249,8 @@ class Claims:
             expect=expect,
         )
         if abs(claim.measured) < claim.expected:
-            self.rows[-1] = claim = replace(claim, verdict=OPEN, surprising=False)
+            claim = replace(claim, verdict=OPEN, surprising=False)
+        self.rows[-1] = claim = replace(claim, decisive=decisive)
         return claim
 
     def control(

@@ -206,6 +206,7 @@ KEYS = [
     "verdict",
     "control",
     "surprising",
+    "decisive",
 ]
 
 
@@ -233,6 +234,7 @@ def test_records_are_json(claims):
         "verdict": "reproduced",
         "control": False,
         "surprising": False,
+        "decisive": True,
     }
     assert records[1]["control"] is True
     assert records[2]["measured"] is None
@@ -337,6 +339,8 @@ def test_effect_has_three_outcomes():
     open_ = claims.effect("too small to tell", [5.0, critical - 0.01], **common)
     assert open_.verdict == "not testable here"
     assert not open_.surprising
+    assert open_.decisive
+    assert not claims.effect("a small sample", [1.0], decisive=False, **common).decisive
     assert (
         claims.effect("the other way", -4.0, expect="not reproduced", **common).surprising is False
     )
