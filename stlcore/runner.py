@@ -16,7 +16,7 @@ import re
 import shutil
 import tempfile
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +32,12 @@ __all__ = [
     "check_parameters",
     "executed_records",
     "find_page",
+    "imports",
     "pages",
     "pair",
     "read_record",
     "run_page",
+    "sources",
     "student_version",
 ]
 
@@ -285,6 +287,48 @@ def executed_records() -> list[dict[str, Any]]:
     """Records of all executed pages, in the order of the pages."""
     found = [json.loads(path.read_text(encoding="utf-8")) for path in EXECUTED.glob("*/*.json")]
     return sorted(found, key=lambda record: record["page"]["id"])
+
+
+def imports(code: str) -> set[str]:
+    """The stlcore modules that code imports, anywhere in it; a name in a module counts as one."""
+    found = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return {name for name in found if name.split(".")[0] == "stlcore"}
+
+
+@cache
+def _imported_by(path: Path) -> list[Path]:
+    """The package's files that a file of the package imports directly."""
+    names = imports(path.read_text(encoding="utf-8"))
+    return [found for name in names for found in _files(name)]
+
+
+def _files(module: str) -> list[Path]:
+    """The files that importing a module reads: those of the packages around it, and its own."""
+    parts = module.split(".")
+    stems = [ROOT.joinpath(*parts[:k]) for k in range(1, len(parts) + 1)]
+    places = [place for stem in stems for place in (stem / "__init__.py", stem.with_suffix(".py"))]
+    return [place for place in places if place.is_file()]
+
+
+def sources(page: NotebookPage) -> list[Path]:
+    """The package's files that running a page goes through.
+
+    They are what its code imports, what that imports, and so on, with all that runs any
+    page. A page has to run again if one of them has changed.
+    """
+    code = "\n".join(cell.source for cell in page.notebook.cells if cell.cell_type == "code")
+    ahead = [file for name in {"stlcore.__main__", *imports(code)} for file in _files(name)]
+    found = set()
+    while ahead:
+        if (file := ahead.pop()) not in found:
+            found.add(file)
+            ahead += _imported_by(file)
+    return sorted(found)
 
 
 def pair(page: NotebookPage) -> dict[Path, str]:

@@ -10,18 +10,20 @@ import nbformat
 import pytest
 
 import stlcore.runner
-from stlcore.page import by_profile, read_result
+from stlcore.page import ROOT, by_profile, read_result
 from stlcore.runner import (
     NotebookPage,
     UsageError,
     check_parameters,
     executed_records,
     find_page,
+    imports,
     keep_results,
     pages,
     pair,
     read_record,
     run_page,
+    sources,
     student_version,
 )
 
@@ -370,3 +372,16 @@ def test_a_page_is_found_by_its_file_name_too():
     for page in pages():
         assert find_page(page.path.stem) == page
         assert find_page(page.id) == page
+
+
+def test_a_page_depends_on_what_it_imports_and_no_more():
+    names = {str(path.relative_to(ROOT)) for path in sources(find_page("c02"))}
+    assert {f"stlcore/{name}.py" for name in ("__init__", "__main__", "runner", "page")} <= names
+    assert "stlcore/learners/categorical.py" in names  # imported by the page
+    assert "stlcore/checkpoints.py" in names  # by what it imports
+    assert "stlcore/learners/gpt2.py" not in names
+
+
+def test_imports_are_found_wherever_they_stand():
+    code = "import numpy\nfrom stlcore import data\ndef f():\n    import stlcore.loop as loop\n"
+    assert imports(code) == {"stlcore", "stlcore.data", "stlcore.loop"}
