@@ -17,7 +17,7 @@ import torch
 from stlcore.cycles import balanced, fixed_real, fresh_mixture, full_synthetic
 from stlcore.learners.base import Diverged
 from stlcore.learners.gpt2 import GPT2, Config, Sample, token_lists
-from stlcore.learners.gpt2_network import HeadLoss, Network, generate, surprise, windows
+from stlcore.learners.gpt2_network import HeadLoss, Network, generate, pick, surprise, windows
 from stlcore.loop import fresh_items, run
 from stlcore.schedules import Share, Size
 from stlcore.streams import stream
@@ -202,6 +202,21 @@ def test_generation_draws_from_the_law_of_the_network():
     observed = np.r_[counts[~rare], counts[rare].sum() + 1e-9]
     expected = 20_000 * np.r_[law[~rare], law[rare].sum()] + 1e-9
     assert chisquare(observed, expected * observed.sum() / expected.sum()).pvalue > 1e-6
+
+
+@pytest.mark.parametrize("vocabulary", [5, 64, 65, 200])
+def test_inversion_by_tiles_is_inversion(vocabulary):
+    """Levels in the middle of every token's step, the lowest and the highest."""
+    generator = torch.Generator().manual_seed(1)
+    hidden = torch.randn(1, 8, generator=generator).expand(vocabulary, 8)
+    weight = torch.randn(vocabulary, 8, generator=generator)
+    steps = (hidden[:1].double() @ weight.T.double()).softmax(-1)[0]
+    middle = (steps.cumsum(0) - steps / 2).float()[:, None]
+    law = torch.empty(vocabulary, 256)
+    every = torch.arange(vocabulary)
+    assert torch.equal(pick(hidden, weight, middle, law), every)
+    assert (pick(hidden, weight, torch.zeros_like(middle), law) == 0).all()
+    assert (pick(hidden, weight, torch.ones_like(middle), law) == vocabulary - 1).all()
 
 
 def test_training_learns():

@@ -29,6 +29,7 @@ __all__ = ["Config", "Network", "generate", "surprise", "train", "windows"]
 
 LONGEST_CONTEXT = 1024  # GPT-2's own
 LOGITS = 2**23  # logits held at once in training, 32 MiB
+TILE = 64  # tokens whose probabilities are summed first, in generation
 
 
 @dataclass(frozen=True)
@@ -315,10 +316,12 @@ def generate(
     """
     config, device = network.config, network.mask.device
     documents, length = uniforms.shape
-    levels = torch.from_numpy(uniforms.astype(np.float32)).to(device)
+    levels = torch.from_numpy(uniforms.T.astype(np.float32, order="C")).to(device)
     tokens = torch.full((documents, length + 1), end, device=device)
     done = torch.zeros(documents, dtype=torch.bool, device=device)
     cache = KeyValues(config, documents, device) if cached else None
+    weight = network.wte.weight
+    law = torch.empty(documents, math.ceil(len(weight) / TILE) * TILE, device=device)
     start = 0
     for place in range(length):
         if place + 1 - start > config.context:
@@ -327,7 +330,7 @@ def generate(
                 cache.seen = 0
         seen = cache.seen if cached else 0
         hidden = network(tokens[:, start + seen : place + 1], cache)[:, -1]
-        tokens[:, place + 1] = pick(network.logits(hidden), levels[:, place, None])
+        tokens[:, place + 1] = pick(hidden, weight, levels[place, :, None], law)
         done |= tokens[:, place + 1] == end
         if done.all():
             break
@@ -336,8 +339,24 @@ def generate(
     return np.where(before > 0, np.int32(-1), rows)
 
 
-def pick(logits: Tensor, levels: Tensor) -> Tensor:
-    """The token at which the distribution function passes ``levels``."""
-    mass = (logits - logits.amax(-1, keepdim=True)).exp_().cumsum(-1)
-    found = torch.searchsorted(mass, levels * mass[:, -1:], right=True)[:, 0]
-    return found.clamp_(max=logits.shape[-1] - 1)
+def pick(hidden: Tensor, weight: Tensor, levels: Tensor, law: Tensor) -> Tensor:
+    """The first tokens at which the distribution function passes the levels.
+
+    ``law`` is memory kept for all tokens: at GPT-2's vocabulary, fresh memory
+    for each would take as long as the product that fills it. The function is
+    summed over tiles of tokens first, then within the tile that is met.
+    """
+    vocabulary = len(weight)
+    law[:, vocabulary:] = -math.inf
+    torch.mm(hidden, weight.T, out=law[:, :vocabulary])
+    tiles = torch.softmax(law, -1, out=law).unflatten(-1, (-1, TILE))
+    tile, rest = first_over(tiles.sum(-1), levels)
+    token, _ = first_over(tiles.take_along_dim(tile[..., None], 1)[:, 0], rest)
+    return (tile * TILE + token)[:, 0].clamp_(max=vocabulary - 1)
+
+
+def first_over(mass: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
+    """Place at which the running sum of ``mass`` passes the level, and what the level has left."""
+    total = mass.cumsum(-1)
+    place = torch.searchsorted(total, levels, right=True).clamp_(max=mass.shape[-1] - 1)
+    return place, levels - (total - mass).gather(-1, place)
