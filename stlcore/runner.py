@@ -143,7 +143,7 @@ def find_page(name: str) -> NotebookPage:
 
 
 def check_parameters(page: NotebookPage, given: dict[str, Any]) -> None:
-    """Raise UsageError unless every name is known and every value fits."""
+    """Raise UsageError unless every name is known, every value fits and a GPU needed is there."""
     for name, value in given.items():
         if name not in page.parameters:
             close = difflib.get_close_matches(name, page.parameters, 1)
@@ -155,6 +155,18 @@ def check_parameters(page: NotebookPage, given: dict[str, Any]) -> None:
             check_value(name, page.parameters[name][0], value)
         except ValueError as error:
             raise UsageError(f"{page.name}: {error}") from None
+    needs_gpu = page.notebook.metadata.get("stlcore", {}).get("gpu", False)
+    if needs_gpu and given.get("profile") == "paper" and not _has_gpu():
+        raise UsageError(
+            f"the paper profile of {page.name} needs a GPU, and PyTorch finds none here; "
+            "the quick profile runs on the CPU"
+        )
+
+
+def _has_gpu() -> bool:
+    import torch  # only the pages that ask need it
+
+    return torch.cuda.is_available()
 
 
 def run_page(page: NotebookPage, output: Path, parameters: dict[str, Any]) -> dict[str, Any]:

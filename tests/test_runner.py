@@ -385,3 +385,13 @@ def test_a_page_depends_on_what_it_imports_and_no_more():
 def test_imports_are_found_wherever_they_stand():
     code = "import numpy\nfrom stlcore import data\ndef f():\n    import stlcore.loop as loop\n"
     assert imports(code) == {"stlcore", "stlcore.data", "stlcore.loop"}
+
+
+def test_a_paper_profile_for_a_gpu_is_refused_where_there_is_none(monkeypatch):
+    page = next(page for page in pages() if page.notebook.metadata["stlcore"].get("gpu"))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    check_parameters(page, {"profile": "quick"})
+    with pytest.raises(UsageError, match="needs a GPU, and PyTorch finds none"):
+        check_parameters(page, {"profile": "paper"})
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    check_parameters(page, {"profile": "paper"})

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from stlcore.learners.base import Diverged
+from stlcore.learners.devices import pick_device
 from stlcore.learners.score_net import Score
 from stlcore.schedules import check_count
 
@@ -97,9 +98,8 @@ class Diffusion:
     Raises
     ------
     ValueError
-        If the times are not positive, finite and in order, or a name is unknown.
-    RuntimeError
-        If a GPU is asked for where there is none.
+        If the times are not positive, finite and in order, a name is unknown, or a GPU is
+        asked for where there is none.
 
     Notes
     -----
@@ -134,7 +134,7 @@ class Diffusion:
         self.truth, self.score, self.sampler = truth, score, sampler
         self.span = (float(cutoff), float(horizon))
         self.times = np.geomspace(horizon, cutoff, check_count("steps", steps) + 1)
-        self.device = _device(device)
+        self.device = pick_device(device)
 
     def sample(
         self,
@@ -293,12 +293,3 @@ def _grid(ends: tuple[float, float], t: float, after: float) -> Tensor:
     spacing = min(0.05, 0.7 * math.sqrt(-math.expm1(-2 * (t - after))))
     count = 1 + math.ceil((ends[1] - ends[0]) / spacing)
     return torch.linspace(*ends, count, dtype=torch.float64)
-
-
-def _device(name: str) -> torch.device:
-    """The device that a name means on this machine."""
-    if name not in ("auto", "cpu", "cuda"):
-        raise ValueError(f"the device must be 'auto', 'cpu' or 'cuda', not {name!r}")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise RuntimeError("device 'cuda' was asked for, but this machine has no usable GPU")
-    return torch.device(name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu")

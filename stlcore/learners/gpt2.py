@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from stlcore.learners.base import Diverged, split
+from stlcore.learners.devices import pick_device
 from stlcore.learners.gpt2_network import Config, Network, generate, surprise, train
 
 __all__ = ["GPT2", "Config", "Model", "Sample", "token_lists"]
@@ -110,7 +111,7 @@ class GPT2:
                 f"{len(both)} held-out documents are also training documents "
                 f"in their first {config.length} tokens"
             )
-        self.device = _device(device)
+        self.device = pick_device(device)
         self.forward = (
             torch.compile(Network.forward) if compile and _compiles() else Network.forward
         )
@@ -234,15 +235,6 @@ class GPT2:
             network.load_state_dict({k: torch.from_numpy(arrays[f"{r}.{k}"]) for k in names})
             networks.append(network.to(self.device))
         return Model(networks, arrays["loss"], arrays["epochs"])
-
-
-def _device(name: str) -> torch.device:
-    if name not in ("auto", "cpu", "cuda"):
-        raise ValueError(f"the device must be auto, cpu or cuda, not {name!r}")
-    there = torch.cuda.is_available()
-    if name == "cuda" and not there:
-        raise ValueError("a GPU is asked for (device='cuda'), but PyTorch finds none here")
-    return torch.device("cuda" if there and name != "cpu" else "cpu")
 
 
 def _compiles() -> bool:

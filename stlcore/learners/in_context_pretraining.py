@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from stlcore.data.corpus import cache_folder
 from stlcore.learners.base import Diverged
+from stlcore.learners.devices import pick_device
 from stlcore.learners.in_context_network import Architecture, Transformer
 from stlcore.schedules import check_count
 
@@ -105,7 +106,7 @@ def pretrain(
     Diverged
         If the weights are no longer finite.
     """
-    device = _device(device)
+    device = pick_device(device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(pretraining.seed)
         network = Transformer(architecture).to(device)
@@ -162,7 +163,7 @@ def pretrained(
     else:
         network = Transformer(architecture)
         network.load_state_dict(weights)
-    return network.to(_device(device)).eval().requires_grad_(False)
+    return network.to(pick_device(device)).eval().requires_grad_(False)
 
 
 def _read(path: Path, identity: dict) -> dict[str, Tensor] | None:
@@ -202,9 +203,3 @@ def _digest(weights: dict[str, Tensor]) -> str:
         digest.update(f"{name} {tuple(weights[name].shape)}".encode())
         digest.update(weights[name].numpy().tobytes())
     return digest.hexdigest()
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
