@@ -124,7 +124,7 @@ def test_variances_of_the_sheet():
 
 
 def test_balanced_cycle_that_uses_one_real_set_again():
-    """The sheet's series and limit; a cycle with a mean of S_0 of its own, so not in stlcore."""
+    """A series and its limit; a cycle with a mean of S_0 of its own, so not in stlcore."""
     rounds = 300
     cov = np.zeros((rounds + 1, rounds + 1))  # row 0: the mean of S_0; times n
     cov[0, 0] = 1
