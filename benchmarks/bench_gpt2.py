@@ -14,7 +14,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from stlcore.learners.gpt2 import Config, _device, _matmul
+from stlcore.learners.devices import pick_device
+from stlcore.learners.gpt2 import Config, _matmul
 from stlcore.learners.gpt2_network import Network, generate, train
 
 END = 0
@@ -235,7 +236,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--compile", action="store_true")
     options = parser.parse_args()
-    device = _device(options.device)
+    device = pick_device(options.device)
     if device.type == "cpu":
         torch.set_num_threads(1)
     fastest = peak(device)

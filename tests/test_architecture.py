@@ -1,5 +1,6 @@
 """Who may import whom: the rooms of the package stay apart."""
 
+import runpy
 import subprocess
 import sys
 
@@ -49,3 +50,8 @@ def test_only_what_runs_pages_imports_page():
 def test_a_categorical_page_starts_without_torch(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda p: p.stem)
+def test_every_benchmark_finds_what_it_imports(path):
+    assert "main" in runpy.run_path(str(path), run_name="benchmark")
