@@ -5,8 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.stats import binom, kstest, norm, ttest_1samp
+from scipy.stats import t as student
 
-from stlcore.metrics import max_deviation_test, mean_score, mean_square_test, total_variation
+from stlcore.metrics import (
+    difference_score,
+    max_deviation_test,
+    mean_score,
+    mean_square_test,
+    total_variation,
+)
 from stlcore.streams import stream
 
 DATA_SETS = 400
@@ -315,3 +322,29 @@ def test_mean_squares_that_are_wrong_are_found_among_others():
 def test_mean_squares_that_cannot_be_tested(squares, expected, message):
     with pytest.raises(ValueError, match=message):
         mean_square_test(squares, expected)
+
+
+def test_difference_score_is_welchs_t():
+    rng = stream(5, "welch")
+    first, second = rng.normal(1, 1, 6), rng.normal(0, 3, 9)
+    parts = [group.var(ddof=1) / group.size for group in (first, second)]
+    degrees = sum(parts) ** 2 / (parts[0] ** 2 / 5 + parts[1] ** 2 / 8)
+    ratio = (first.mean() - second.mean()) / np.sqrt(sum(parts))
+    assert ratio > 0
+    score = difference_score(first, second)
+    assert norm.sf(score) == pytest.approx(student.sf(ratio, degrees), rel=1e-9)
+    assert difference_score(second, first) == -score
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        (([1.0], [1.0, 2.0]), "two rows of at least 2"),
+        (([1.0, np.nan], [1.0, 2.0]), "two rows of at least 2"),
+        (([[1.0, 2.0]], [1.0, 2.0]), "two rows of at least 2"),
+        (([1.0, 1.0], [2.0, 2.0]), "never vary"),
+    ],
+)
+def test_groups_without_a_difference_score(groups, message):
+    with pytest.raises(ValueError, match=message):
+        difference_score(*groups)

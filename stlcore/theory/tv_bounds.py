@@ -20,6 +20,7 @@ from scipy.special import lambertw
 
 from stlcore.cycles import Cycle
 from stlcore.schedules import check_count
+from stlcore.theory.checks import check_share
 
 __all__ = [
     "biased_bound",
@@ -111,13 +112,13 @@ def weights_full_synthetic(i: int) -> np.ndarray:
 
 def weights_constant_share(alpha: float, i: int) -> np.ndarray:
     r"""Closed form for a constant share of fresh data: :math:`A_k=(1-\alpha)^{i-k}`."""
-    _check_share(alpha)
+    check_share(alpha)
     return (1 - alpha) ** np.arange(i, -1.0, -1.0)
 
 
 def weights_last_share(share: float, i: int) -> np.ndarray:
     r"""Closed form for a fully synthetic cycle with a real share in the last generation only."""
-    _check_share(share)
+    check_share(share)
     weights = np.full(i + 1, 1.0 - share)
     weights[i] = 1
     return weights
@@ -184,11 +185,6 @@ def biased_bound(err, bias, beta: Sequence[Sequence[float]], i: int) -> np.ndarr
     for k, row in enumerate(rows, start=1):
         shift[..., k] = bias[..., :k] @ row
     return bound(err + shift, beta, i)
-
-
-def _check_share(share: float) -> None:
-    if not 0 <= share <= 1:
-        raise ValueError(f"the share must lie in [0, 1], not {share!r}")
 
 
 def _check_rate(rate: float) -> None:
