@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from stlcore.learners.devices import pick_device
-from stlcore.learners.gpt2 import Config, _matmul
+from stlcore.learners.gpt2 import PORTION, Config, _matmul
 from stlcore.learners.gpt2_network import Network, generate, train
 
 END = 0
@@ -23,9 +23,8 @@ SIZES = {
     "small": (1024, Config()),
     "paper": (50257, Config(layers=4, heads=4, width=256, context=128, length=128)),
 }
-#: Steps in one try, and documents that are generated at once by stlcore.
+#: Steps in one try.
 STEPS = {"small": 20, "paper": 1}
-DOCUMENTS = {"small": 256, "paper": 128}
 TARGETS = {"small": 1.8, "paper": 2.5, "uncached": 20, "HuggingFace": 5}
 
 
@@ -172,7 +171,7 @@ def generation(size: str, tries: int, device) -> dict[str, float]:
     ours.initialise(rng)
     plain = Plain(config, vocabulary).to(device).eval()
     theirs = huggingface(config, vocabulary).to(device).eval()
-    many, length = DOCUMENTS[size], config.length
+    many, length = PORTION[device.type], config.length
     uniforms = rng.random((many, length))
     # Few steps of the uncached peer are enough, taken where a window is half full.
     half, few = length // 2, 8 if size == "small" else 1
@@ -248,7 +247,7 @@ def main() -> None:
         print(f"  {reached / 1e9:,.0f} GFLOP/s, {reached / fastest:.0%} of the peak;"
               f" aim against nanoGPT style: {TARGETS[size]}")  # fmt: skip
         rates = generation(size, options.tries, device)
-        table(f"{size}: generation, {DOCUMENTS[size]} documents", rates)
+        table(f"{size}: generation, {PORTION[device.type]} documents", rates)
         print(f"  aims: {TARGETS['uncached']} and {TARGETS['HuggingFace']}")
 
 

@@ -102,17 +102,18 @@ class KeyValues:
 
     def __init__(self, config: Config, documents: int, device: torch.device) -> None:
         size = config.width // config.heads
-        shape = (config.layers, documents, config.heads, config.context, size)
+        # The position comes first, so that what has been seen lies together in memory.
+        shape = (config.layers, config.context, documents, config.heads, size)
         self.keys = torch.empty(shape, device=device)
         self.values = torch.empty(shape, device=device)
         self.seen = 0
 
     def add(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """All keys and values of the window so far, these included."""
-        end = self.seen + keys.shape[-2]
-        self.keys[layer, :, :, self.seen : end] = keys
-        self.values[layer, :, :, self.seen : end] = values
-        return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
+        """All keys and values of the window so far, these included; the position comes first."""
+        end = self.seen + len(keys)
+        self.keys[layer, self.seen : end] = keys
+        self.values[layer, self.seen : end] = values
+        return self.keys[layer, :end], self.values[layer, :end]
 
 
 class Block(nn.Module):
@@ -128,15 +129,22 @@ class Block(nn.Module):
 
     def attention(self, x: Tensor, mask: Tensor, cache: KeyValues | None) -> Tensor:
         """Weighted means of the values that ``mask`` lets a position see."""
-        documents, tokens, width = x.shape
-        split_heads = (documents, tokens, 3, self.heads, width // self.heads)
-        queries, keys, values = self.attn(x).view(split_heads).permute(2, 0, 3, 1, 4)
+        width, size = x.shape[-1], x.shape[-1] // self.heads
+        parts = self.attn(x).transpose(0, 1).split(width, -1)
+        queries, keys, values = (part.unflatten(-1, (-1, size)) for part in parts)
+        queries = queries / math.sqrt(size)
         if cache is not None:
             keys, values = cache.add(self.layer, keys, values)
-        # Written out: on a CPU this is faster than scaled_dot_product_attention.
-        scores = queries @ keys.transpose(-1, -2) / math.sqrt(width // self.heads) + mask
-        mixed = scores.softmax(-1) @ values
-        return self.attn_proj(mixed.transpose(1, 2).reshape(documents, tokens, width))
+        # Written out: on a CPU this is faster than scaled_dot_product_attention, and for one
+        # new token, which sees all that is cached, products and sums are faster than matrices.
+        if cache is not None and len(queries) == 1:
+            scores = (queries * keys).sum(-1, keepdim=True)
+            mixed = (scores.softmax(0) * values).sum(0)[:, None]
+        else:
+            queries, keys, values = (part.permute(1, 2, 0, 3) for part in (queries, keys, values))
+            scores = queries @ keys.transpose(-1, -2) + mask
+            mixed = (scores.softmax(-1) @ values).transpose(1, 2)
+        return self.attn_proj(mixed.flatten(2))
 
     def forward(self, x: Tensor, mask: Tensor, cache: KeyValues | None) -> Tensor:
         x = x + self.attention(self.ln_1(x), mask, cache)
@@ -198,15 +206,20 @@ class HeadLoss(torch.autograd.Function):
         rows = max(LOGITS // len(weight), 1)
         total = hidden.new_zeros(())
         to_hidden, to_weight = torch.empty_like(hidden), torch.zeros_like(weight)
+        memory = hidden.new_empty(min(rows, len(hidden)), len(weight))
         for start in range(0, len(hidden), rows):
             part = slice(start, start + rows)
-            logits = hidden[part] @ weight.T
-            torch.log_softmax(logits, -1, out=logits)
             at_target = targets[part, None]
-            total -= logits.gather(1, at_target).sum()
-            slope = logits.exp_().scatter_add_(1, at_target, -torch.ones_like(logits[:, :1]))
-            torch.mm(slope, weight, out=to_hidden[part])
-            to_weight.addmm_(slope.T, hidden[part])
+            law = memory[: len(at_target)]  # first the logits, then the law, then its slope
+            torch.mm(hidden[part], weight.T, out=law)
+            total -= law.gather(1, at_target).sum()
+            highest = law.amax(-1)
+            torch.softmax(law, -1, out=law)
+            # The normaliser, from the likeliest token: its probability cannot vanish.
+            total += (highest - law.amax(-1).log()).sum()
+            law.scatter_add_(1, at_target, -torch.ones_like(at_target, dtype=law.dtype))
+            torch.mm(law, weight, out=to_hidden[part])
+            to_weight.addmm_(law.T, hidden[part])
         ctx.save_for_backward(to_hidden, to_weight)
         return total
 
