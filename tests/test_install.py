@@ -1,6 +1,10 @@
 """The files that set a machine up agree with each other."""
 
+import ast
 import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
 
 import yaml
 
@@ -36,3 +40,23 @@ def test_lock_holds_every_direct_requirement_with_a_hash():
 def test_lock_names_no_package_host():
     for name in ("core.in", "core.txt", "torch.txt"):
         assert "://" not in (ROOT / "locks" / name).read_text(encoding="utf-8")
+
+
+def third_party(path):
+    """Packages from elsewhere that a file imports."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            found.add(node.module)
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return {name.split(".")[0] for name in found} - sys.stdlib_module_names - {"stlcore"}
+
+
+def test_package_requires_what_it_imports():
+    imported = set().union(*map(third_party, (ROOT / "stlcore").rglob("*.py")))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    listed = {*project["dependencies"], *project["optional-dependencies"]["torch"]}
+    providers = packages_distributions()
+    for name in imported:
+        assert {d.lower().replace("_", "-") for d in providers[name]} & listed, name
