@@ -152,6 +152,14 @@ def test_solutions_are_folded_and_wide_things_scroll_in_their_box(browser, chapt
                 .filter(c => c.getBoundingClientRect().right > innerWidth + 1).length"""
         )
         assert overlaid == 0
+        # Axis labels have 11 points, so this leaves them 8 pixels of the phone's own size.
+        small = page.evaluate(
+            """() => [...document.querySelectorAll('article figure img')]
+                .filter(i => i.getBoundingClientRect().width < 0.55 * i.naturalWidth
+                    || i.parentElement.getBoundingClientRect().right > innerWidth + 1)
+                .map(i => i.alt)"""
+        )
+        assert small == []
     finally:
         page.close()
 
