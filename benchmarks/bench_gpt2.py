@@ -14,8 +14,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from stlcore.learners.devices import pick_device
-from stlcore.learners.gpt2 import PORTION, Config, _matmul
+from stlcore.learners.devices import fast_products, pick_device
+from stlcore.learners.gpt2 import PORTION, Config
 from stlcore.learners.gpt2_network import Network, generate, train
 
 END = 0
@@ -141,7 +141,7 @@ def training(size: str, tries: int, device, compiled) -> dict[str, float]:
     ours.initialise(rng)
 
     def stlcore():
-        with _matmul(device):
+        with fast_products(device, rounded=True):
             train(ours, rows, END, rng, forward)
 
     def peer(network, logits):
@@ -210,7 +210,7 @@ def peak(device) -> float:
     """Floating-point operations a second of a large product of matrices."""
     n = 1024 if device.type == "cpu" else 8192
     left, right = torch.randn(2, n, n, device=device)
-    with _matmul(device):
+    with fast_products(device, rounded=True):
         taken = best({"product": lambda: left @ right}, 10, device)["product"]
     return 2 * n**3 / taken
 

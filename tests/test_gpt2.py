@@ -15,7 +15,9 @@ import pytest
 import torch
 
 from stlcore.cycles import balanced, fixed_real, fresh_mixture, full_synthetic
+from stlcore.learners import gpt2_network
 from stlcore.learners.base import Diverged
+from stlcore.learners.devices import fast_products
 from stlcore.learners.gpt2 import GPT2, Config, Sample, token_lists
 from stlcore.learners.gpt2_network import HeadLoss, Network, generate, pick, surprise, windows
 from stlcore.loop import fresh_items, run
@@ -131,6 +133,15 @@ def test_cached_generation_equals_uncached(length, context):
     assert (cached[:, -1] >= 0).any(), "some documents reach the full length"
     if length > 8:
         assert (cached[:, -1] < 0).any(), "some end before"
+
+
+def test_attention_a_few_documents_at_a_time_is_that_of_all(monkeypatch):
+    config = Config(layers=2, heads=2, width=8, context=8, length=12)
+    uniforms = np.random.default_rng(7).random((40, 12))
+    made = network(config, spread=0.2)
+    together = generate(made, uniforms, END)
+    monkeypatch.setattr(gpt2_network, "PRODUCTS", 7 * 8 * 3)  # 3 documents of a window of 7
+    assert np.array_equal(together, generate(made, uniforms, END))
 
 
 def window_start(place, context):
@@ -357,11 +368,9 @@ def test_diverging_training_names_the_round():
 
 
 def test_matrix_products_stay_exact_and_the_setting_is_given_back():
-    from stlcore.learners.gpt2 import _matmul
-
     before = torch.get_float32_matmul_precision()
     left, right = torch.randn(2, 512, 512, generator=torch.Generator().manual_seed(1))
-    with _matmul(torch.device("cpu")):
+    with fast_products(torch.device("cpu"), rounded=True):
         product = left @ right
     assert torch.get_float32_matmul_precision() == before
     assert (product - left.double() @ right.double()).abs().max() < 1e-3

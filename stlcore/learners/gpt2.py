@@ -11,15 +11,13 @@ import math
 import os
 import shutil
 from collections.abc import Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import cache
 
 import numpy as np
 import torch
 
 from stlcore.learners.base import Diverged, split
-from stlcore.learners.devices import pick_device
+from stlcore.learners.devices import fast_products, pick_device
 from stlcore.learners.gpt2_network import Config, Network, generate, surprise, train
 
 __all__ = ["GPT2", "Config", "Model", "Sample", "token_lists"]
@@ -177,7 +175,7 @@ class GPT2:
             rng = np.random.default_rng(seed)
             network = Network(self.config, len(self.token_bytes)).to(self.device)
             network.initialise(rng)
-            with _matmul(self.device):
+            with fast_products(self.device, rounded=True):
                 loss, passes = train(network, rows, self.end, rng, self.forward)
             if not np.isfinite(loss).all():
                 raise Diverged(f"the loss is no number from step {np.argmin(np.isfinite(loss))} on")
@@ -240,25 +238,3 @@ class GPT2:
 def _compiles() -> bool:
     """Whether there is the C++ compiler that torch.compile needs."""
     return any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "g++", "clang++"))
-
-
-@contextmanager
-def _matmul(device: torch.device):
-    """Fast products of float32 matrices: TF32 on a GPU, oneDNN on a CPU that keeps them exact."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high" if device.type == "cuda" else _cpu_precision())
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
-
-
-@cache
-def _cpu_precision() -> str:
-    """'medium' where its error is that of float32; a CPU with bfloat16 units may round more."""
-    before = torch.get_float32_matmul_precision()
-    left, right = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 256, 256)))
-    torch.set_float32_matmul_precision("medium")
-    error = left.float() @ right.float() - left @ right
-    torch.set_float32_matmul_precision(before)
-    return "medium" if error.abs().max() < 1e-3 else "highest"

@@ -23,12 +23,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stlcore.learners.devices import fast_products
 from stlcore.schedules import check_count
 
 __all__ = ["Config", "Network", "generate", "surprise", "train", "windows"]
 
 LONGEST_CONTEXT = 1024  # GPT-2's own
 LOGITS = 2**23  # logits held at once in training, 32 MiB
+PRODUCTS = 2**20  # products of queries and keys held at once in generation, 4 MiB
 TILE = 64  # tokens whose probabilities are summed first, in generation
 
 
@@ -135,12 +137,10 @@ class Block(nn.Module):
         queries = queries / math.sqrt(size)
         if cache is not None:
             keys, values = cache.add(self.layer, keys, values)
-        # Written out: on a CPU this is faster than scaled_dot_product_attention, and for one
-        # new token, which sees all that is cached, products and sums are faster than matrices.
-        if cache is not None and len(queries) == 1:
-            scores = (queries * keys).sum(-1, keepdim=True)
-            mixed = (scores.softmax(0) * values).sum(0)[:, None]
+        if cache is not None and len(queries) == 1 and x.device.type == "cpu":
+            mixed = look_back(queries, keys, values)[:, None]
         else:
+            # Written out: on a CPU this is faster than scaled_dot_product_attention.
             queries, keys, values = (part.permute(1, 2, 0, 3) for part in (queries, keys, values))
             scores = queries @ keys.transpose(-1, -2) + mask
             mixed = (scores.softmax(-1) @ values).transpose(1, 2)
@@ -149,6 +149,20 @@ class Block(nn.Module):
     def forward(self, x: Tensor, mask: Tensor, cache: KeyValues | None) -> Tensor:
         x = x + self.attention(self.ln_1(x), mask, cache)
         return x + self.mlp_proj(functional.gelu(self.mlp(self.ln_2(x)), approximate="tanh"))
+
+
+def look_back(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Attention of one new token of every document to all before it, shape as ``queries[0]``.
+
+    On a CPU products and sums are faster than many tiny products of matrices,
+    if a few documents are taken at a time, so that the products stay in its cache.
+    """
+    few = max(PRODUCTS * keys.shape[1] // keys.numel(), 1)
+    mixed = []
+    for query, key, value in zip(*(x.split(few, 1) for x in (queries, keys, values)), strict=True):
+        scores = (query * key).sum(-1, keepdim=True)
+        mixed.append((scores.softmax(0) * value).sum(0))
+    return torch.cat(mixed)
 
 
 class Network(nn.Module):
@@ -361,7 +375,8 @@ def pick(hidden: Tensor, weight: Tensor, levels: Tensor, law: Tensor) -> Tensor:
     """
     vocabulary = len(weight)
     law[:, vocabulary:] = -math.inf
-    torch.mm(hidden, weight.T, out=law[:, :vocabulary])
+    with fast_products(hidden.device, rounded=False):
+        torch.mm(hidden, weight.T, out=law[:, :vocabulary])
     tiles = torch.softmax(law, -1, out=law).unflatten(-1, (-1, TILE))
     tile, rest = first_over(tiles.sum(-1), levels)
     token, _ = first_over(tiles.take_along_dim(tile[..., None], 1)[:, 0], rest)
