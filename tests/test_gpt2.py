@@ -186,10 +186,12 @@ def test_windows_predict_every_token_once_anew(length, context):
     assert torch.equal(inputs[there] + 1, targets[there])
 
 
-def test_loss_in_parts_is_the_cross_entropy_with_its_gradient(monkeypatch):
+@pytest.mark.parametrize("spread", [1, 300])  # with 300 the law of the target underflows
+def test_loss_in_parts_is_the_cross_entropy_with_its_gradient(monkeypatch, spread):
     monkeypatch.setattr("stlcore.learners.gpt2_network.LOGITS", 3 * V)  # three rows at a time
     generator = torch.Generator().manual_seed(1)
-    hidden = torch.randn(20, 8, generator=generator, dtype=torch.double, requires_grad=True)
+    hidden = spread * torch.randn(20, 8, generator=generator, dtype=torch.double)
+    hidden.requires_grad_()
     weight = torch.randn(V, 8, generator=generator, dtype=torch.double, requires_grad=True)
     targets = torch.randint(V, (20,), generator=generator)
     loss = HeadLoss.apply(hidden, weight, targets)
