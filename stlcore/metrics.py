@@ -120,8 +120,7 @@ def mean_score(values) -> float:
     if not spread > 0:
         raise ValueError("the mean of values that never vary cannot be standardised")
     statistic = values.mean() / (spread / np.sqrt(values.size))
-    tail = student.sf(abs(statistic), values.size - 1)
-    return float(np.sign(statistic) * norm.isf(tail))
+    return _as_normal(np.sign(statistic), student.sf(abs(statistic), values.size - 1))
 
 
 def difference_score(first, second) -> float:
@@ -147,7 +146,12 @@ def difference_score(first, second) -> float:
     if not any(np.ptp(group) > 0 for group in groups):
         raise ValueError("the difference of values that never vary cannot be standardised")
     found = ttest_ind(*groups, equal_var=False)
-    return float(np.sign(found.statistic) * norm.isf(found.pvalue / 2))
+    return _as_normal(np.sign(found.statistic), found.pvalue / 2)
+
+
+def _as_normal(sign: float, tail: float) -> float:
+    """The normal number with that tail probability; 37.5 for all that floats cannot tell from 0."""
+    return float(sign * norm.isf(max(tail, np.finfo(float).tiny)))
 
 
 def mean_square_test(squares, expected) -> float:

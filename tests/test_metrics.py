@@ -283,6 +283,11 @@ def test_mean_score_has_the_tail_of_students_t():
     assert mean_score([-1.0, 1.0]) == 0
 
 
+def test_scores_stay_finite_where_the_tail_vanishes():
+    values = 1 + 1e-9 * np.random.default_rng(5).standard_normal(400)
+    assert mean_score(values) == difference_score(values, -values) == pytest.approx(37.5, abs=0.1)
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
