@@ -176,6 +176,7 @@ class Page:
                 value = getattr(value, profile)
             check_value(name, namespace["__annotations__"][name], value)
             parameters[name] = namespace[name] = value
+        _commit()  # kept from now on: the files may change while a long page runs
         return cls(id, parameters, Claims(id))
 
     @property

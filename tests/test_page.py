@@ -155,6 +155,12 @@ def test_provenance():
     json.dumps(found)
 
 
+def test_the_commit_is_that_of_the_start(monkeypatch):
+    page = Page.start("C-02", namespace())
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: pytest.fail("asked again"))
+    assert page.provenance()["commit"]
+
+
 def test_the_command_gives_every_parameter():
     page = Page("C-02", {"seed": 7, "sizes": [1, 2], "note": "two words; $HOME", "on": True}, None)
     words = shlex.split(page.provenance()["command"])
