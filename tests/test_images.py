@@ -23,7 +23,7 @@ LABELS = np.array([3, 0, 9, 1, 1])
 
 @pytest.fixture
 def mnist_folder(tmp_path):
-    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(PIXELS)))
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(PIXELS), mtime=0))
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(LABELS))
     return tmp_path
 
@@ -76,11 +76,15 @@ def test_missing_mnist_says_how_to_get_it(mnist_folder):
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("train-images-idx3-ubyte.gz", gzip.compress(idx(PIXELS))[:-20], "damaged"),
+        ("train-images-idx3-ubyte.gz", gzip.compress(idx(PIXELS), mtime=0)[:-20], "damaged"),
         ("train-images-idx3-ubyte.gz", b"<html>not found</html>", "damaged"),
-        ("train-images-idx3-ubyte.gz", gzip.compress(idx(PIXELS)[:-1]), "promises 3920 bytes"),
-        ("train-images-idx3-ubyte.gz", gzip.compress(idx(LABELS)), "no idx file"),
-        ("train-images-idx3-ubyte.gz", gzip.compress(b""), "no idx file"),
+        (
+            "train-images-idx3-ubyte.gz",
+            gzip.compress(idx(PIXELS)[:-1], mtime=0),
+            "promises 3920 bytes",
+        ),
+        ("train-images-idx3-ubyte.gz", gzip.compress(idx(LABELS), mtime=0), "no idx file"),
+        ("train-images-idx3-ubyte.gz", gzip.compress(b"", mtime=0), "no idx file"),
         ("train-labels-idx1-ubyte", idx(LABELS[:4]), "5 images but 4 labels"),
         ("train-labels-idx1-ubyte", idx(LABELS + 8), "label 17"),
         ("train-labels-idx1-ubyte", idx(LABELS[:0]), "damaged"),
