@@ -147,6 +147,8 @@ class Page:
     claims: Claims
     results: dict[str, str] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
+    # Of the start, too: the files may change while a long page runs.
+    commit: str = field(default_factory=lambda: _commit())
 
     @classmethod
     def start(cls, id: str, namespace: dict[str, Any]) -> Page:
@@ -176,7 +178,6 @@ class Page:
                 value = getattr(value, profile)
             check_value(name, namespace["__annotations__"][name], value)
             parameters[name] = namespace[name] = value
-        _commit()  # kept from now on: the files may change while a long page runs
         return cls(id, parameters, Claims(id))
 
     @property
@@ -193,7 +194,7 @@ class Page:
             "finished": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
             "device": _device(),
             "versions": _versions(),
-            "commit": _commit(),
+            "commit": self.commit,
             "command": self._command(),
         }
 
