@@ -10,9 +10,9 @@ import time
 import numpy as np
 import torch
 
-from stlcore.kernels import NormalMixture
-from stlcore.learners.diffusion import Diffusion
-from stlcore.learners.score_net import RandomFeatures, gradient_flow
+from stlcore.laws import NormalMixture
+from stlcore.learners import Diffusion
+from stlcore.learners.diffusion import RandomFeatures, gradient_flow
 from stlcore.streams import stream
 
 WIDTH, SIZE, FLOW_TIMES = 192, 3000, (300.0, 1000.0)

@@ -8,9 +8,9 @@ import os
 import sys
 from pathlib import Path
 
-import yaml
-
-from stlcore import claims as claim_table
+from stlcore.lazy import extra
+from stlcore.pages import repository
+from stlcore.pages.repository import UsageError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -55,11 +55,14 @@ def main(arguments: list[str] | None = None) -> int:
     student.set_defaults(command=_student)
 
     options = parser.parse_args(arguments)
-    from nbclient.exceptions import DeadKernelError
-    from papermill.exceptions import PapermillExecutionError
-
-    from stlcore.runner import UsageError
-
+    try:
+        repository.check_here()
+        with extra("book"):
+            from nbclient.exceptions import DeadKernelError
+            from papermill.exceptions import PapermillExecutionError
+    except (UsageError, ModuleNotFoundError) as error:
+        print(f"stlcore: {error}", file=sys.stderr)
+        return 2
     try:
         return options.command(options)
     except UsageError as error:
@@ -84,7 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _list(options) -> int:
-    from stlcore.runner import executed_records, pages
+    from stlcore.pages.runner import executed_records, pages
 
     records = {record["page"]["id"]: record for record in executed_records()}
     for page in pages():
@@ -101,7 +104,7 @@ def _list(options) -> int:
 
 def _parsed(name: str, text: str):
     """A parameter's value as JSON (so that 1e-3 is a number) or YAML."""
-    from stlcore.runner import UsageError
+    import yaml
 
     for parse in (json.loads, yaml.safe_load):
         try:
@@ -112,14 +115,13 @@ def _parsed(name: str, text: str):
 
 
 def _run(options) -> int:
-    from stlcore.page import ROOT
-    from stlcore.runner import find_page, keep_results, run_page
+    from stlcore.pages.runner import find_page, keep_results, run_page
 
     page = find_page(options.page)
     given = {name: _parsed(name, value) for name, value in options.p}
     if options.profile:
         given["profile"] = options.profile
-    output = options.output or ROOT / "runs" / f"{page.path.stem}.ipynb"
+    output = options.output or repository.ROOT / "runs" / f"{page.path.stem}.ipynb"
     record = run_page(page, output, given)
     rows = [row for row in record["claims"] if not row["control"]]
     held = sum(row["verdict"] == "reproduced" for row in rows)
@@ -129,12 +131,13 @@ def _run(options) -> int:
     )
     if options.keep:
         for path in keep_results(page, record):
-            print(f"kept {path.relative_to(ROOT)}")
+            print(f"kept {path.relative_to(repository.ROOT)}")
     return 0
 
 
 def _claims(options) -> int:
-    from stlcore.runner import UsageError, executed_records, pages
+    from stlcore.pages.claims_table import claims_page
+    from stlcore.pages.runner import executed_records, pages
 
     records = executed_records()
     if not records:
@@ -145,7 +148,7 @@ def _claims(options) -> int:
     elif options.markdown:
         links = {p.id: f"notebooks/{p.path.parent.name}/{p.path.stem}.html" for p in pages()}
         try:
-            options.markdown.write_text(_claims_page(rows, links), encoding="utf-8")
+            options.markdown.write_text(claims_page(rows, links), encoding="utf-8")
         except OSError as error:
             raise UsageError(f"cannot write {options.markdown}: {error.strerror}") from None
     else:
@@ -155,42 +158,8 @@ def _claims(options) -> int:
     return 0
 
 
-def _claims_page(rows: list[dict], links: dict[str, str]) -> str:
-    asserted = [row for row in rows if not row["control"]]
-    count = {
-        verdict: sum(row["verdict"] == verdict for row in asserted)
-        for verdict in ("reproduced", "not reproduced", "not testable here")
-    }
-    alarm = sum(row["false_alarm"] for row in rows)
-    controls = len(rows) - len(asserted)
-    return "\n".join(
-        [
-            "# Claims",
-            "",
-            f"The {len(links)} pages of this book make {len(asserted)} claims: "
-            f"{count['reproduced']} reproduced, {count['not reproduced']} not reproduced, "
-            f"{count['not testable here']} not testable here.",
-            f"{controls} negative controls, wrong on purpose, were put to the same checks and "
-            "rejected.",
-            "",
-            "This table is written from the executed pages; nothing in it is typed by hand.",
-            "*Sure* means that chance cannot refute a true claim (an exact computation); "
-            "otherwise the column *Expected* gives the probability that it does.",
-            f"All of them together raise a false alarm with probability at most {alarm:.2g}.",
-            "Each claim says whose statement it is: the **paper**'s, **derived** by us, our "
-            "**choice** of a constant the paper does not show, or **reconstructed** from a "
-            "proof.",
-            "",
-            "```{raw} html",
-            claim_table.table(rows, links),
-            "```",
-            "",
-        ]
-    )
-
-
 def _pair(options) -> int:
-    from stlcore.runner import pages, pair
+    from stlcore.pages.runner import pages, pair
 
     for page in pages():
         for path, text in pair(page).items():
@@ -203,7 +172,7 @@ def _pair(options) -> int:
 def _student(options) -> int:
     import nbformat
 
-    from stlcore.runner import UsageError, find_page, student_version
+    from stlcore.pages.runner import find_page, student_version
 
     notebook = student_version(find_page(options.page))
     try:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from stlcore.lazy import extra
 from stlcore.learners.base import Resumes
 
 __all__ = ["Checkpoint", "generator_state"]
@@ -57,7 +58,8 @@ class Checkpoint:
         rng: np.random.Generator,
     ) -> None:
         """Write what a run needs to go on, in place of what the folder held."""
-        from safetensors.numpy import save
+        with extra("torch"):
+            from safetensors.numpy import save
 
         columns = list(records[0])
         arrays = {f"record:{name}": np.stack([r[name] for r in records]) for name in columns}
@@ -112,7 +114,8 @@ class Checkpoint:
         return values, [{name: record[name][t] for name in body["columns"]} for t in rounds]
 
     def _read(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        from safetensors import safe_open
+        with extra("torch"):
+            from safetensors import safe_open
 
         with safe_open(self.path, framework="numpy") as file:
             head = file.metadata()

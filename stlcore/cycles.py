@@ -27,7 +27,8 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from stlcore.schedules import Share, as_share, check_count
+from stlcore.checks import check_count, check_share
+from stlcore.schedules import Share, as_share
 
 __all__ = [
     "Cycle",
@@ -89,9 +90,7 @@ def filtered_share(share, type1: float, type2: float):
     ValueError
         If the share or a rate is outside [0, 1], or the filter keeps nothing at all.
     """
-    share = np.asarray(share, dtype=float)
-    if not np.all((share >= 0) & (share <= 1)):
-        raise ValueError("a share must lie in [0, 1]")
+    share = check_share(share, "a share")
     for name, rate in (("type-I", type1), ("type-II", type2)):
         if not 0 <= rate <= 1:
             raise ValueError(f"the {name} error rate must lie in [0, 1], not {rate!r}")

@@ -10,13 +10,13 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from tqdm import tqdm
 
 from stlcore.checkpoints import Checkpoint, generator_state
+from stlcore.checks import check_count
 from stlcore.cycles import Cycle
 from stlcore.learners.base import (
     Diverged,
@@ -27,7 +27,10 @@ from stlcore.learners.base import (
     ReusesSamples,
     split,
 )
-from stlcore.schedules import Size, as_size, check_count
+from stlcore.schedules import Size, as_size
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["fresh_items", "run"]
 
@@ -164,6 +167,8 @@ class _State:
         return len(self.records)
 
     def frame(self) -> pd.DataFrame:
+        import pandas as pd  # half the time of importing this module, so only when it is needed
+
         repetitions = len(self.trained)
         names = self.records[0] if self.records else ()
         return pd.DataFrame(

@@ -13,7 +13,7 @@ import pytest
 
 import stlcore
 from stlcore.__main__ import main
-from stlcore.page import read_result
+from stlcore.pages.page import read_result
 
 
 def call(capsys, *arguments):

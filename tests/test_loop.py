@@ -14,9 +14,9 @@ import pytest
 from scipy.stats import binom, chisquare
 
 from stlcore.cycles import balanced, fixed_real, fresh_mixture, full_synthetic, general
-from stlcore.figures import as_array
 from stlcore.learners.categorical import Categorical
 from stlcore.loop import run
+from stlcore.pages.figures import as_array
 from stlcore.schedules import Share, Size
 from stlcore.streams import stream
 from stlcore.theory.contamination import filtered_risk, risk

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.signal import fftconvolve, lfilter
 
-from stlcore.kernels import LAPLACE, UNIFORM, Kernel, NormalMixture
-from stlcore.metrics import check_axes, total_variation, trapezoid
+from stlcore.laws import LAPLACE, UNIFORM, Kernel, NormalMixture
+from stlcore.metrics.distances import check_axes, total_variation, trapezoid
 
 __all__ = ["Estimate", "KernelDensity"]
 
@@ -43,11 +43,11 @@ class KernelDensity:
     truth : NormalMixture
         The true law, in d = 1, 2 or 3 dimensions.
     kernel : Kernel
-        One of :data:`stlcore.kernels.KERNELS`.
+        One of :data:`stlcore.laws.KERNELS`.
     bandwidths : float or sequence of floats
         :math:`h_t`, one for all rounds or one for each, as in :mod:`stlcore.theory.kde`.
-        :func:`stlcore.kernels.standard_bandwidth` and
-        :func:`stlcore.kernels.loop_bandwidth` give the usual ones.
+        :func:`stlcore.laws.standard_bandwidth` and
+        :func:`stlcore.laws.loop_bandwidth` give the usual ones.
     *grid : array_like
         One axis of equidistant points for each dimension, an odd number of at least 5.
         It should leave out no mass that matters; ``tv_error`` says what it does leave out.
@@ -71,7 +71,7 @@ class KernelDensity:
     dimensions the sum is an exact product of matrices.
 
     Model: :class:`Estimate`. Tracks ``tv`` and ``tv_error``, the total variation distance
-    to the truth and its error (:func:`stlcore.metrics.total_variation`), and
+    to the truth and its error (:func:`stlcore.metrics.distances.total_variation`), and
     ``squared_error``, :math:`\int(\hat p-p_0)^2` on the grid, whose exact mean is
     :func:`stlcore.theory.kde.kde_mise`.
     """

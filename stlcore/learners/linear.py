@@ -1,4 +1,8 @@
-"""Linear regression by least squares, through its sufficient statistics only."""
+"""Linear regression by least squares, through its sufficient statistics only.
+
+Apart from ``logistic`` because it draws no point at all, and from ``regression`` because its
+inputs are new in every round.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Logistic regression without penalty, fitted by Newton's method for all repetitions at once."""
+"""Logistic regression without penalty, fitted by Newton's method for all repetitions at once.
+
+Apart from ``linear`` because it has no sufficient statistic smaller than its points, and from
+``regression`` because every repetition has a design of its own.
+"""
 
 from __future__ import annotations
 

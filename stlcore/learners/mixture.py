@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from stlcore.checks import check_count
 from stlcore.learners.categorical import check_law
-from stlcore.metrics import wasserstein_atoms
-from stlcore.schedules import check_count
+from stlcore.metrics.distances import wasserstein_atoms
 
 __all__ = ["GaussianMixture1D", "Mixture", "Points", "log_likelihood"]
 

@@ -14,8 +14,8 @@ import math
 
 import numpy as np
 
+from stlcore.checks import check_count
 from stlcore.cycles import Cycle
-from stlcore.schedules import check_count
 
 __all__ = ["diffusion_bandwidth", "diffusion_loop", "diffusion_output"]
 

@@ -13,8 +13,9 @@ import numpy as np
 from scipy.special import loggamma, ndtr, polygamma, psi
 from scipy.stats import f as fisher
 
+from stlcore.checks import check_count, check_share
 from stlcore.cycles import Cycle
-from stlcore.schedules import Size, as_size, check_count
+from stlcore.schedules import Size, as_size
 
 __all__ = [
     "expected_tv_mean",
@@ -225,8 +226,7 @@ def gaussian_variance_moments(
     With exact parts of the n points, in place of i.i.d. draws, the last bracket would be
     :math:`2\alpha+2(1-\alpha)T^2m_2`. Derived here.
     """
-    if not 0 <= alpha <= 1:
-        raise ValueError(f"the share must lie in [0, 1], not {alpha!r}")
+    check_share(alpha)
     if not temperature > 0:
         raise ValueError(f"the temperature must be positive, not {temperature!r}")
     n, rounds = check_count("the sample size", n), check_count("rounds", rounds)

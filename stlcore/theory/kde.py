@@ -17,9 +17,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from stlcore.checks import check_count
 from stlcore.cycles import Cycle
-from stlcore.kernels import FOURTH_ORDER, GAUSSIAN, LAPLACE, Kernel, NormalMixture
-from stlcore.schedules import Size, as_size, check_count
+from stlcore.laws import FOURTH_ORDER, GAUSSIAN, LAPLACE, Kernel, NormalMixture
+from stlcore.schedules import Size, as_size
 
 __all__ = [
     "Mise",

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.integrate import quad
 
+from stlcore.checks import check_share
 from stlcore.schedules import Growth, Share, Size
-from stlcore.theory.checks import check_share
 
 __all__ = ["Verdict", "classify", "limit_accumulation", "limit_fixed"]
 

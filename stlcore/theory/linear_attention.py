@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stlcore.schedules import check_count
+from stlcore.checks import check_count
 from stlcore.theory.recursive_stability import real_count
 
 __all__ = ["LinearAttentionMoments", "best_gain", "limit_overlap", "linear_attention_moments"]

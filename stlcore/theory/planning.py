@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from stlcore.checks import check_count
 from stlcore.cycles import Filter
-from stlcore.schedules import Growth, Share, Size, check_count
+from stlcore.schedules import Growth, Share, Size
 from stlcore.theory.contamination import Verdict, classify, mean_inverse, risk
 
 __all__ = ["KEEP_ALL", "Plan", "effective_size", "fresh_needed"]

@@ -18,9 +18,8 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import lambertw
 
+from stlcore.checks import check_count, check_share
 from stlcore.cycles import Cycle
-from stlcore.schedules import check_count
-from stlcore.theory.checks import check_share
 
 __all__ = [
     "biased_bound",

@@ -1,0 +1,96 @@
+"""Provenance: where a number comes from, and how to make it again."""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from stlcore.pages import repository
+
+__all__ = ["MARK", "command", "commit", "device", "line", "versions"]
+
+MARK = '<details class="provenance">'
+
+
+def command(page: str, parameters: dict[str, Any]) -> str:
+    """The papermill command that runs a page, ``c10`` say, again with these parameters."""
+    found = sorted(repository.ROOT.glob(f"notebooks/*/{page}_*.ipynb"))
+    notebook = found[0].relative_to(repository.ROOT).as_posix() if found else f"{page}.ipynb"
+    chosen = [
+        f"-y {shlex.quote(json.dumps({name: value}))}"
+        if isinstance(value, list | tuple)
+        else f"-p {name} {shlex.quote(str(value))}"
+        for name, value in parameters.items()
+    ]
+    return " ".join(["papermill", notebook, "out.ipynb", *chosen])
+
+
+def line(provenance: dict[str, Any]) -> str:
+    """Provenance as HTML: one line, the rest behind it."""
+    parameters = provenance["parameters"]
+    settings = ", ".join(f"{name} = {value}" for name, value in parameters.items())
+    packages = ", ".join(f"{name} {number}" for name, number in provenance["versions"].items())
+    return (
+        f"{MARK}<summary>"
+        f"{provenance['page']} · {parameters.get('profile', 'quick')} profile"
+        f" · seed {parameters.get('seed', 'none')} · {provenance['seconds']:.1f} s"
+        f" · commit {provenance['commit']}</summary>"
+        f"<p>Parameters: {html.escape(settings)}.</p><p>Ran on {provenance['device']},"
+        f" finished {provenance['finished']}, with {packages}.</p>"
+        f"<p>Again: <code>{html.escape(provenance['command'])}</code></p></details>"
+    )
+
+
+@cache
+def device() -> str:
+    """The machine that runs the page, in words."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        return f"one {torch.cuda.get_device_name()} GPU, {os.cpu_count()} CPU cores"
+    return f"CPU, {os.cpu_count()} cores, {platform.machine()}"
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages in use that decide about numbers."""
+    found = {"python": platform.python_version()}
+    for package in ("numpy", "scipy", "pandas", "matplotlib", "torch", "scikit-learn"):
+        module = {"scikit-learn": "sklearn"}.get(package, package)
+        if module in sys.modules:
+            try:
+                found[package] = version(package)
+            except PackageNotFoundError:
+                continue
+    return found
+
+
+@cache
+def commit() -> str:
+    """The commit of the code that runs, and whether files were changed since; or "unknown"."""
+
+    def git(*args: str) -> str:
+        done = subprocess.run(
+            ["git", *args],
+            cwd=repository.ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+        return done.stdout.strip()
+
+    try:
+        found = git("rev-parse", "--short=10", "HEAD")
+        changed = git("status", "--porcelain", "--untracked-files=no", "notebooks", "stlcore")
+    except OSError:
+        return "unknown"
+    if not found:
+        return "unknown"
+    return f"{found} with local changes" if changed else found
