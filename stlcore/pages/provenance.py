@@ -11,6 +11,7 @@ import subprocess
 import sys
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from stlcore.pages import repository
@@ -71,7 +72,6 @@ def versions() -> dict[str, str]:
     return found
 
 
-@cache
 def commit() -> str:
     """The commit of the code that runs, and whether files were changed since; or "unknown"."""
 
@@ -87,6 +87,9 @@ def commit() -> str:
         return done.stdout.strip()
 
     try:
+        top = git("rev-parse", "--show-toplevel")
+        if not top or Path(top).resolve() != repository.ROOT.resolve():
+            return "unknown"  # an installed package, or a copy inside somebody else's repository
         found = git("rev-parse", "--short=10", "HEAD")
         changed = git("status", "--porcelain", "--untracked-files=no", "notebooks", "stlcore")
     except OSError:

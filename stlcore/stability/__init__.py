@@ -11,7 +11,6 @@ __getattr__, __all__ = hand_on(
         "criterion": ["Criterion", "collapse_criterion", "predicted_distance"],
         "implicit": [
             "SmoothLoop",
-            "differences_frame",
             "finite_differences",
             "implicit_differences",
             "leave_one_out",

@@ -28,7 +28,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from stlcore.lazy import extra
 
@@ -39,7 +38,6 @@ with extra("torch"):
 
 __all__ = [
     "SmoothLoop",
-    "differences_frame",
     "finite_differences",
     "implicit_differences",
     "leave_one_out",
@@ -185,19 +183,6 @@ def implicit_differences(
         change = torch.linalg.lu_solve(*factor, push.T).T
         found.append(change)
     return torch.stack(found).numpy()
-
-
-def differences_frame(differences: np.ndarray, examples: Sequence[int]) -> pd.DataFrame:
-    """Euclidean length of every difference: columns ``generation``, ``example``, ``gamma``."""
-    gamma = np.linalg.norm(differences, axis=-1)
-    generations, count = gamma.shape
-    return pd.DataFrame(
-        {
-            "generation": np.repeat(np.arange(generations), count),
-            "example": np.tile(np.asarray(examples), generations),
-            "gamma": gamma.ravel(),
-        }
-    )
 
 
 # --- Retraining ------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
 import time
 
 import numpy as np
@@ -240,6 +241,29 @@ def test_show_gives_a_kept_result_its_own_provenance(shown):
     page = Page.start("C-02", namespace())
     page.show(plt.figure(), {**page.provenance(), "commit": "0123abcdef"})
     assert "commit 0123abcdef" in shown[1].data
+
+
+def test_a_page_works_without_the_repository(shown, tmp_path, monkeypatch):
+    """As in a notebook of somebody who installed the package."""
+    import matplotlib.pyplot as plt
+
+    monkeypatch.setattr(stlcore.pages.repository, "ROOT", tmp_path)
+    page = Page.start("X-01", namespace())
+    page.claims.check("s", 1, "==", 1, source="ours")
+    page.claims.control("wrong", 2, "==", 1)
+    page.show(plt.figure())
+    page.finish()
+    assert page.kept("anything") is None
+    assert "commit unknown" in shown[1].data
+    assert "papermill x01.ipynb out.ipynb" in shown[1].data
+
+
+def test_a_copy_in_somebody_elses_repository_has_no_commit(tmp_path, monkeypatch):
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    monkeypatch.setattr(stlcore.pages.repository, "ROOT", copy)
+    assert Page.start("X-01", namespace()).commit == "unknown"
 
 
 # --- Results that outlive the run ------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from stlcore.cycles import balanced, fixed_real, fresh_mixture, full_synthetic, general
-from stlcore.theory.diffusion import diffusion_bandwidth, diffusion_loop, diffusion_output
+from stlcore.theory.diffusion import diffusion_loop, diffusion_output
 
 
 def reverse_moments(mean, variance, horizon, cutoff):
@@ -68,10 +68,8 @@ def test_the_cutoff_is_a_bandwidth():
     for cutoff in (1e-6, 0.02, 0.5):
         mean, variance = diffusion_output(0.7, 3.0, 40.0, cutoff)
         assert mean == pytest.approx(math.exp(-cutoff) * 0.7, rel=1e-13)
-        expected = math.exp(-2 * cutoff) * 3.0 + diffusion_bandwidth(cutoff) ** 2
+        expected = math.exp(-2 * cutoff) * 3.0 - math.expm1(-2 * cutoff)
         assert variance == pytest.approx(expected, rel=1e-13)
-    assert diffusion_bandwidth(1e-12) == pytest.approx(math.sqrt(2e-12), rel=1e-11)
-    assert diffusion_bandwidth(0.0) == 0
 
 
 def test_arrays():
@@ -127,7 +125,6 @@ def test_loop_by_raw_moments(cycle, rounds):
         (lambda: diffusion_output(0.0, 1.0, math.inf, 0.1), "horizon must be finite and beyond"),
         (lambda: diffusion_output(0.0, 1.0, math.nan, 0.1), "horizon must be finite and beyond"),
         (lambda: diffusion_output(0.0, 1.0, 2.0, -0.1), "cutoff must be finite and not negative"),
-        (lambda: diffusion_bandwidth(math.nan), "cutoff must be finite and not negative"),
         (lambda: diffusion_loop(balanced().accumulated(), 3, 2.0, 0.1), "without accumulation"),
         (lambda: diffusion_loop(balanced(), 0, 2.0, 0.1), "rounds must be a whole number"),
         (lambda: diffusion_loop(balanced(), 3, 2.0, 0.1, 0.0, -1.0), "variance from 0 up"),

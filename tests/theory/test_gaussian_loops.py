@@ -9,17 +9,15 @@ import mpmath
 import numpy as np
 import pytest
 from scipy.integrate import quad
-from scipy.stats import chi, chi2, norm
+from scipy.stats import chi, norm
 
 from stlcore.cycles import balanced, fixed_real, fresh_mixture, full_synthetic, general
 from stlcore.schedules import Share, Size
 from stlcore.theory.gaussian_loops import (
     expected_tv_mean,
-    expected_tv_variance,
     gaussian_mean_covariance,
     gaussian_mean_variance,
     gaussian_variance_moments,
-    log_variance_drift,
     tv_normal_variances,
 )
 
@@ -161,10 +159,6 @@ def test_balanced_cycle_that_uses_one_real_set_again():
         (lambda: tv_normal_variances(0.0), "variance must be positive and finite"),
         (lambda: tv_normal_variances(math.nan), "variance must be positive and finite"),
         (lambda: tv_normal_variances(math.inf), "variance must be positive and finite"),
-        (lambda: expected_tv_variance(0, 5), "generation i must be a whole number"),
-        (lambda: expected_tv_variance(5, 0), "sample size must be a whole number"),
-        (lambda: log_variance_drift(5, 0), "sample size must be a whole number"),
-        (lambda: log_variance_drift(0, 5), "generation i must be a whole number"),
         (lambda: gaussian_variance_moments(1.1, 5, 3), r"share must lie in \[0, 1\]"),
         (lambda: gaussian_variance_moments(math.nan, 5, 3), r"share must lie in \[0, 1\]"),
         (lambda: gaussian_variance_moments(0.1, 0, 3), "sample size must be a whole number"),
@@ -223,80 +217,6 @@ def test_tv_of_variances_close_to_one():
         assert tv_normal_variances(s) == pytest.approx(expected, rel=1e-5, abs=3e-16)
     s = np.geomspace(1e-4, 1e4, 31)
     np.testing.assert_allclose(tv_normal_variances(s), tv_normal_variances(1 / s), rtol=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("i", "n", "value"),
-    [
-        (1, 20, 0.062306379167),
-        (5, 20, 0.143792324707),
-        (20, 20, 0.309992443540),
-        (60, 20, 0.576065933523),
-        (10, 200, 0.061650935960),
-    ],
-)
-def test_expected_tv_of_the_variance_in_the_sheet(i, n, value):
-    assert expected_tv_variance(i, n) == pytest.approx(value, abs=1e-12)
-
-
-def one_generation(n, scale=1.0):
-    """E TV(N(0, scale chi^2_n / n), N(0, 1)) by adaptive integration in log chi^2."""
-
-    def integrand(y):
-        return (
-            tv_normal_variances(scale * math.exp(y))
-            * chi2.pdf(n * math.exp(y), n)
-            * (n * math.exp(y))
-        )
-
-    spread = math.sqrt(2 / n)
-    edges = [-60 / n - 10 * spread, -2 * spread, -math.log(scale), 2 * spread, 5 + 8 * spread]
-    edges = sorted(edges)
-    return sum(
-        quad(integrand, a, b, epsabs=1e-13, epsrel=1e-12, limit=300)[0]
-        for a, b in itertools.pairwise(edges)
-    )
-
-
-@pytest.mark.parametrize("n", [1, 2, 3, 20, 1000])
-def test_expected_tv_after_one_generation(n):
-    assert expected_tv_variance(1, n) == pytest.approx(one_generation(n), abs=1e-11)
-
-
-@pytest.mark.parametrize("n", [3, 20])
-def test_expected_tv_after_two_generations(n):
-    """Condition on the first."""
-    y, weights = np.polynomial.legendre.leggauss(160)
-    low, high = -70 / n - 6 * math.sqrt(2 / n), 1.5 + 7 * math.sqrt(2 / n)
-    y, weights = (low + high) / 2 + (high - low) / 2 * y, (high - low) / 2 * weights
-    law = chi2.pdf(n * np.exp(y), n) * n * np.exp(y)
-    inner = [
-        one_generation(n, math.exp(v)) if p > 1e-14 else 1.0 for v, p in zip(y, law, strict=True)
-    ]
-    assert weights @ (law * inner) == pytest.approx(expected_tv_variance(2, n), abs=1e-9)
-
-
-def test_expected_tv_stays_a_distance_after_many_generations():
-    assert expected_tv_variance(300, 1) == pytest.approx(1, abs=1e-11)
-    values = [expected_tv_variance(i, 10) for i in (1, 3, 10, 30, 100, 300)]
-    assert np.all(np.diff(values) > 0)
-    assert values[-1] <= 1 + 1e-11
-
-
-@pytest.mark.parametrize("n", [1, 5, 200])
-def test_drift_of_the_log_variance(n):
-    def integrand(y):
-        return y * chi2.pdf(n * math.exp(y), n) * n * math.exp(y)
-
-    spread = math.sqrt(2 / n)
-    expected = quad(integrand, -60 / n - 10 * spread, 0, epsabs=1e-13, limit=300)[0]
-    expected += quad(integrand, 0, 5 + 8 * spread, epsabs=1e-13, limit=300)[0]
-    assert log_variance_drift(1, n) == pytest.approx(expected, abs=1e-10)
-    assert log_variance_drift(7, n) == pytest.approx(7 * expected, abs=1e-9)
-
-
-def test_drift_is_minus_one_over_n():
-    assert log_variance_drift(1, 10**4) * 10**4 == pytest.approx(-1, abs=1e-3)
 
 
 # Moments of the variance

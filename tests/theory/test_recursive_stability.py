@@ -21,7 +21,7 @@ from stlcore.theory.augmentation import (
     ols_loop,
 )
 from stlcore.theory.gaussian_loops import gaussian_mean_variance
-from stlcore.theory.linear_attention import best_gain, limit_overlap, linear_attention_moments
+from stlcore.theory.linear_attention import best_gain, linear_attention_moments
 from stlcore.theory.recursive_stability import (
     ancestry_survival,
     binomial_laws,
@@ -345,12 +345,10 @@ def test_linear_attention_equals_quadrature(weights, real, mixings, fixed):
 
 def test_linear_attention_limits():
     found = linear_attention_moments(0.8, 0.25, 40, 4, 0.5, 200)
-    assert found.overlap[-1] == pytest.approx(limit_overlap(0.8, 0.25), abs=1e-12)
+    assert found.overlap[-1] == pytest.approx(0.25 * 0.8 / (1 - 0.75 * 0.8), abs=1e-12)
     np.testing.assert_allclose(
         linear_attention_moments(0.8, 0, 40, 4, 0.5, 9).overlap, 0.8 ** np.arange(1, 11)
     )
-    with pytest.raises(ValueError, match="no limit"):
-        limit_overlap(1.5, 0.2)
 
 
 def test_best_gain_has_the_least_risk_on_a_real_prompt():

@@ -28,7 +28,6 @@ from stlcore.theory.tv_bounds import (
     phase_peak_expansion,
     weights_balanced,
     weights_constant_share,
-    weights_full_synthetic,
     weights_last_share,
 )
 
@@ -101,7 +100,7 @@ def test_closed_forms_of_the_weights(i, share):
         [np.eye(j)[-1] for j in range(1, i)] + [np.eye(i)[-1] * (1 - share)],
     )
     for cycle, weights, total in (
-        (full_synthetic(), weights_full_synthetic(i), i + 1),
+        (full_synthetic(), np.ones(i + 1), i + 1),
         (balanced(), weights_balanced(i), sum(1 / m for m in range(1, i + 2))),
         (last, weights_last_share(share, i), 1 + i * (1 - share)),
         (
@@ -121,13 +120,13 @@ def test_last_share_of_the_paper_leaves_two_errors():
 
 def test_before_the_first_mixing_there_is_one_weight():
     assert cycle_weights([], 0).tolist() == [1]
-    for weights in (weights_full_synthetic(0), weights_balanced(0), weights_last_share(0.3, 0)):
+    for weights in (weights_balanced(0), weights_last_share(0.3, 0)):
         assert weights.tolist() == [1]
 
 
 def test_noise_factors_of_the_sheet():
     i = 40
-    assert noise_factor(weights_full_synthetic(i)) == pytest.approx(math.sqrt(i + 1))
+    assert noise_factor(np.ones(i + 1)) == pytest.approx(math.sqrt(i + 1))
     assert noise_factor(weights_constant_share(0.3, 2000)) == pytest.approx((1 - 0.49) ** -0.5)
     assert noise_factor(weights_last_share(1 - 1 / math.sqrt(i), i)) == pytest.approx(math.sqrt(2))
     assert noise_factor(weights_balanced(10**6)) == pytest.approx(math.pi / math.sqrt(6), rel=1e-6)
