@@ -129,7 +129,7 @@ def test_columns_count_what_they_say(name, exact):
     total = np.cumsum(drawn)
     assert columns(cycle.accumulated()) == [drawn, total.tolist()]
     assert columns(cycle.accumulated(budget=10)) == [drawn, np.minimum(total, 10).tolist()]
-    last_two = np.array(drawn) + [0, *drawn[:-1]]
+    last_two = np.add(drawn, [0, *drawn[:-1]])
     # Round 1 is in the window until round 2, and its items are counted once.
     assert columns(cycle.accumulated(window=2)) == [
         drawn,
