@@ -54,6 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
     student.add_argument("-o", "--output", type=Path, required=True)
     student.set_defaults(command=_student)
 
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # a terminal may not know every letter
     options = parser.parse_args(arguments)
     try:
         repository.check_here()
@@ -71,7 +73,8 @@ def main(arguments: list[str] | None = None) -> int:
     except PapermillExecutionError as error:
         last = str(error.evalue).strip() or error.ename
         print(f"stlcore: {options.page} failed with {error.ename}: {last}", file=sys.stderr)
-        print("stlcore: the notebook as far as it came lies in runs/failed/", file=sys.stderr)
+        for note in getattr(error, "__notes__", []):
+            print(f"stlcore: {note}", file=sys.stderr)
         return 1
     except DeadKernelError:
         print(f"stlcore: {options.page} failed: its kernel died; is memory short?", file=sys.stderr)
@@ -102,23 +105,11 @@ def _list(options) -> int:
     return 0
 
 
-def _parsed(name: str, text: str):
-    """A parameter's value as JSON (so that 1e-3 is a number) or YAML."""
-    import yaml
-
-    for parse in (json.loads, yaml.safe_load):
-        try:
-            return parse(text)
-        except (ValueError, yaml.YAMLError):
-            continue
-    raise UsageError(f"the value of '{name}' cannot be read: {text}")
-
-
 def _run(options) -> int:
-    from stlcore.pages.runner import find_page, keep_results, run_page
+    from stlcore.pages.runner import find_page, keep_results, read_parameters, run_page
 
     page = find_page(options.page)
-    given = {name: _parsed(name, value) for name, value in options.p}
+    given = read_parameters(page, options.p)
     if options.profile:
         given["profile"] = options.profile
     output = options.output or repository.ROOT / "runs" / f"{page.path.stem}.ipynb"

@@ -94,9 +94,48 @@ def test_every_cycle_runs(name):
     if "filter" in name:
         assert np.all((drawn >= 1) & (drawn <= 20))
         assert drawn[1:].mean() < 19
-    else:
-        assert np.all(drawn == 20)
-    assert np.array_equal(trained, np.cumsum(drawn, axis=0) if "accumulate" in name else drawn)
+        assert np.array_equal(trained, np.cumsum(drawn, axis=0) if "accumulate" in name else drawn)
+
+
+SMALL = {  # what every cycle draws anew in four rounds of 8, 4, 12 and 8 items
+    "fresh mixture": (fresh_mixture(0.25), [8, 4, 12, 8]),
+    "full synthetic": (full_synthetic(), [8, 4, 12, 8]),
+    "balanced": (balanced(), [8, 4, 12, 8]),
+    "general": (GENERAL, [8, 4, 12, 8]),
+    "fixed real": (fixed_real(0.25), [8, 3, 9, 6]),
+    "all real, fixed": (fixed_real(Share.explicit([1, 1, 0.5, 1])), [8, 0, 6, 0]),
+}
+AGAIN = {"fixed real": [0, 1, 3, 2], "all real, fixed": [0, 4, 6, 8]}  # of the first 8
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("name", SMALL)
+def test_columns_count_what_they_say(name, exact):
+    """New items of the round, and distinct items in its training set."""
+    cycle, drawn = SMALL[name]
+    cycle = cycle.exact() if exact else cycle
+    again = np.array(AGAIN.get(name, [0, 0, 0, 0]))
+
+    def columns(cycle):
+        spy = Spy(TRUTH)
+        frame = run(spy, cycle, Size.explicit([8, 4, 12, 8]), 4, 3, stream(2, name))
+        found = [as_array(frame, column) for column in ("drawn", "trained")]
+        in_sets = [sample.sum(axis=1).tolist() for sample in spy.trained]
+        assert found[1].tolist() == in_sets, "what the learner was given"
+        assert all(np.all(column == column[:, :1]) for column in found)
+        return [column[:, 0].tolist() for column in found]
+
+    assert columns(cycle) == [drawn, (again + drawn).tolist()]
+    total = np.cumsum(drawn)
+    assert columns(cycle.accumulated()) == [drawn, total.tolist()]
+    assert columns(cycle.accumulated(budget=10)) == [drawn, np.minimum(total, 10).tolist()]
+    last_two = np.add(drawn, [0, *drawn[:-1]])
+    # Round 1 is in the window until round 2, and its items are counted once.
+    assert columns(cycle.accumulated(window=2)) == [
+        drawn,
+        [*last_two[:2].tolist(), *(last_two + again)[2:].tolist()],
+    ]
+    assert columns(cycle.accumulated(window=4)) == [drawn, total.tolist()]
 
 
 def test_sizes_follow_the_schedule():

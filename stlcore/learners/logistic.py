@@ -113,6 +113,10 @@ class Logistic:
             parts.append(_newton(sample.features[block], sample.signs[block], start[block]))
         return Classifier(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
+    def count(self, sample: Labelled) -> np.ndarray:
+        """Number of items."""
+        return np.count_nonzero(sample.signs, axis=1)
+
     def pool(self, first: Labelled, second: Labelled) -> Labelled:
         """The items of both samples."""
         return Labelled(

@@ -138,6 +138,12 @@ class GaussianMixture1D:
             parts.append(_em(points, first, self.tolerance, self.steps, self.floor))
         return Mixture(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
+    def count(self, sample: Points) -> np.ndarray:
+        """Number of points."""
+        if sample.counted is None:
+            return np.full(len(sample.values), sample.values.shape[1])
+        return sample.counted.sum(axis=1).astype(np.int64)
+
     def pool(self, first: Points, second: Points) -> Points:
         """The points of both samples."""
         values = np.hstack([first.values, second.values])

@@ -22,7 +22,8 @@ __all__ = ["as_array", "exact_curve", "mean_band", "theme"]
 
 
 def theme() -> None:
-    """Set the look of every figure of the book."""
+    """Set the look of every figure of the book, whatever a reader's own settings are."""
+    plt.rcdefaults()
     sns.set_theme(context="notebook", style="ticks", palette="colorblind")
     plt.rcParams.update(
         {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple, get_args
@@ -21,6 +22,7 @@ __all__ = [
     "Text",
     "by_profile",
     "check_value",
+    "read_value",
 ]
 
 PROFILES = ("quick", "paper")
@@ -84,6 +86,33 @@ def check_value(name: str, annotation: Any, value: Any) -> None:
     fits = value in PROFILES if annotation is Profile else _fits(value, rule)
     if not fits:
         raise ValueError(f"{name} must be {rule.words}, not {value!r}")
+
+
+def read_value(name: str, annotation: Any, word: str) -> Any:
+    """A parameter's value from a word of the command line; the declared type decides.
+
+    A text is taken as it is, whatever it looks like. Numbers are decimal: ``010`` is ten.
+
+    Raises
+    ------
+    ValueError
+        In one sentence, if the word cannot be such a value.
+    """
+    rule = get_args(annotation)[1]
+    try:
+        value = _read(rule, word)
+    except ValueError:
+        raise ValueError(f"{name} must be {rule.words}, not {word!r}") from None
+    check_value(name, annotation, value)
+    return value
+
+
+def _read(rule: Rule, word: str) -> Any:
+    if rule.many:
+        return json.loads(word)
+    if rule.kind is bool:
+        return {"true": True, "false": False}.get(word.lower(), word)
+    return rule.kind(word)
 
 
 @dataclass(frozen=True)

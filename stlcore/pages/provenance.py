@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import html
-import json
+import math
 import os
 import platform
 import shlex
 import subprocess
 import sys
+import time
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from stlcore.lazy import extra
 from stlcore.pages import repository
+
+with extra("book"):
+    import yaml
 
 __all__ = ["MARK", "command", "commit", "device", "line", "versions"]
 
@@ -25,13 +30,18 @@ def command(page: str, parameters: dict[str, Any]) -> str:
     """The papermill command that runs a page, ``c10`` say, again with these parameters."""
     found = sorted(repository.ROOT.glob(f"notebooks/*/{page}_*.ipynb"))
     notebook = found[0].relative_to(repository.ROOT).as_posix() if found else f"{page}.ipynb"
-    chosen = [
-        f"-y {shlex.quote(json.dumps({name: value}))}"
-        if isinstance(value, list | tuple)
-        else f"-p {name} {shlex.quote(str(value))}"
-        for name, value in parameters.items()
-    ]
+    chosen = [_option(name, value) for name, value in parameters.items()]
     return " ".join(["papermill", notebook, "out.ipynb", *chosen])
+
+
+def _option(name: str, value: Any) -> str:
+    """A parameter as papermill takes it: ``-p`` guesses a type, ``-r`` leaves a text alone."""
+    if isinstance(value, list | tuple):
+        # In YAML's own words, which read 1e-12 as a text and 1.0e-12 as a number.
+        text = yaml.safe_dump({name: list(value)}, default_flow_style=True, width=math.inf)
+        return f"-y {shlex.quote(text.strip())}"
+    flag = "-r" if isinstance(value, str) else "-p"
+    return f"{flag} {name} {shlex.quote(str(value))}"
 
 
 def line(provenance: dict[str, Any]) -> str:
@@ -73,27 +83,35 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str:
-    """The commit of the code that runs, and whether files were changed since; or "unknown"."""
+    """The commit of the code that runs, and whether files were changed since; or "unknown".
 
-    def git(*args: str) -> str:
+    It is that of the package's own repository only. A git that is missing, broken or slow
+    costs a page no more than a second.
+    """
+    deadline = time.monotonic() + 1
+    # Hooks and other tools point git to another repository by its variables.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+
+    def git(*arguments: str) -> list[str]:
         done = subprocess.run(
-            ["git", *args],
+            ["git", *arguments],
             cwd=repository.ROOT,
+            env=environment,
             capture_output=True,
             text=True,
-            check=False,
-            timeout=30,
+            check=True,
+            timeout=max(deadline - time.monotonic(), 0.01),
         )
-        return done.stdout.strip()
+        return done.stdout.splitlines()
 
     try:
-        top = git("rev-parse", "--show-toplevel")
-        if not top or Path(top).resolve() != repository.ROOT.resolve():
-            return "unknown"  # an installed package, or a copy inside somebody else's repository
-        found = git("rev-parse", "--short=10", "HEAD")
+        top, found = git("rev-parse", "--show-toplevel", "--short=10", "HEAD")
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return "unknown"
+    if Path(top).resolve() != repository.ROOT.resolve():
+        return "unknown"  # an installed package, or a copy inside somebody else's repository
+    try:
         changed = git("status", "--porcelain", "--untracked-files=no", "notebooks", "stlcore")
-    except OSError:
-        return "unknown"
-    if not found:
-        return "unknown"
+    except (OSError, subprocess.SubprocessError):
+        return f"{found}, changes unknown"
     return f"{found} with local changes" if changed else found

@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -23,7 +24,7 @@ from typing import Any
 from stlcore.lazy import extra
 from stlcore.pages import provenance, repository
 from stlcore.pages.page import RECORD_MIME, WORDS_MIME
-from stlcore.pages.parameters import TYPES, by_profile, check_value
+from stlcore.pages.parameters import TYPES, by_profile, check_value, read_value
 from stlcore.pages.repository import UsageError
 
 with extra("book"):
@@ -40,6 +41,7 @@ __all__ = [
     "imports",
     "pages",
     "pair",
+    "read_parameters",
     "read_record",
     "run_page",
     "sources",
@@ -149,14 +151,9 @@ def find_page(name: str) -> NotebookPage:
 def check_parameters(page: NotebookPage, given: dict[str, Any]) -> None:
     """Raise UsageError unless every name is known, every value fits and a GPU needed is there."""
     for name, value in given.items():
-        if name not in page.parameters:
-            close = difflib.get_close_matches(name, page.parameters, 1)
-            hint = (
-                f"did you mean '{close[0]}'?" if close else "it takes " + ", ".join(page.parameters)
-            )
-            raise UsageError(f"{page.name} has no parameter '{name}'; {hint}")
+        annotation = _annotation(page, name)
         try:
-            check_value(name, page.parameters[name][0], value)
+            check_value(name, annotation, value)
         except ValueError as error:
             raise UsageError(f"{page.name}: {error}") from None
     needs_gpu = page.notebook.metadata.get("stlcore", {}).get("gpu", False)
@@ -165,6 +162,27 @@ def check_parameters(page: NotebookPage, given: dict[str, Any]) -> None:
             f"the paper profile of {page.name} needs a GPU, and PyTorch finds none here; "
             "the quick profile runs on the CPU"
         )
+
+
+def read_parameters(page: NotebookPage, words: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """Values from words of the command line, each as its parameter's type has it."""
+    given = {}
+    for name, word in words:
+        annotation = _annotation(page, name)
+        try:
+            given[name] = read_value(name, annotation, word)
+        except ValueError as error:
+            raise UsageError(f"{page.name}: {error}") from None
+    return given
+
+
+def _annotation(page: NotebookPage, name: str) -> Any:
+    """The type of a parameter; UsageError if the page has none of that name."""
+    if name not in page.parameters:
+        close = difflib.get_close_matches(name, page.parameters, 1)
+        hint = f"did you mean '{close[0]}'?" if close else "it takes " + ", ".join(page.parameters)
+        raise UsageError(f"{page.name} has no parameter '{name}'; {hint}")
+    return page.parameters[name][0]
 
 
 def _has_gpu() -> bool:
@@ -181,7 +199,8 @@ def run_page(page: NotebookPage, output: Path, parameters: dict[str, Any]) -> di
     page : NotebookPage
         What to run.
     output : Path
-        The executed notebook; its record goes beside it as ``.json``.
+        The executed notebook; its record goes beside it as ``.json``, over no file but
+        an earlier record.
     parameters : dict
         Values that differ from the page's defaults; checked first.
 
@@ -195,7 +214,7 @@ def run_page(page: NotebookPage, output: Path, parameters: dict[str, Any]) -> di
     UsageError
         Before anything runs: a wrong parameter, an output that cannot be written.
     papermill.exceptions.PapermillExecutionError
-        If a cell fails. The notebook as far as it came lies in ``runs/failed/``.
+        If a cell fails; its note says where the notebook as far as it came is.
     """
     check_parameters(page, parameters)
     output = output.absolute()
@@ -203,6 +222,7 @@ def run_page(page: NotebookPage, output: Path, parameters: dict[str, Any]) -> di
         raise UsageError(f"the output must be a notebook (.ipynb), not {output.name}")
     if output.is_dir():
         raise UsageError(f"the output {output} is a folder")
+    _check_beside(output.with_suffix(".json"))
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         workshop = Path(tempfile.mkdtemp(prefix=f".{output.stem}.", dir=output.parent))
@@ -222,10 +242,8 @@ def run_page(page: NotebookPage, output: Path, parameters: dict[str, Any]) -> di
                 kernel_name="python3",
                 extra_arguments=["--log-level=50"],
             )
-        except papermill.exceptions.PapermillExecutionError:
-            failed = repository.ROOT / "runs" / "failed" / output.name
-            failed.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(executed, failed)
+        except papermill.exceptions.PapermillExecutionError as error:
+            error.add_note(_keep_failed(executed, output.name))
             raise
         record = read_record(executed)
         record["page"] = {"id": page.id, "title": page.title, "source": page.source}
@@ -236,6 +254,31 @@ def run_page(page: NotebookPage, output: Path, parameters: dict[str, Any]) -> di
     finally:
         shutil.rmtree(workshop, ignore_errors=True)
     return record
+
+
+def _check_beside(record: Path) -> None:
+    """Refuse to write a record over a file that is none."""
+    if record.exists():
+        try:
+            ours = "provenance" in json.loads(record.read_text(encoding="utf-8"))
+        except (OSError, TypeError, ValueError):
+            ours = False
+        if not ours:
+            raise UsageError(
+                f"the record of the run would go to {record.name}, and that file is there and "
+                "no record: choose another name for the output"
+            )
+
+
+def _keep_failed(executed: Path, name: str) -> str:
+    """Put a notebook that failed where it can be read; a sentence that says where."""
+    failed = repository.ROOT / "runs" / "failed" / name
+    try:
+        failed.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(executed, failed)
+    except OSError as error:
+        return f"the notebook as far as it came could not be kept: {error.strerror} ({failed})"
+    return f"the notebook as far as it came is {failed}"
 
 
 def read_record(notebook: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ __getattr__, __all__ = hand_on(
             "implicit_differences",
             "leave_one_out",
         ],
-        "replaced_example": ["plan_of", "recursive_stability", "summary", "training_set"],
+        "replaced_example": ["plan_of", "recursive_stability", "summary"],
         "response": [
             "Response",
             "from_vector",

@@ -20,11 +20,13 @@ import pandas as pd
 
 from stlcore.checks import check_count
 from stlcore.cycles import Cycle
-from stlcore.learners.base import Learner, ReusesSamples
-from stlcore.stability.replaced_example import plan_of, recursive_stability, summary, training_set
+from stlcore.learners.base import CountsItems, Learner, ReusesSamples, arrays_in
+from stlcore.loop import First
+from stlcore.stability.replaced_example import plan_of, recursive_stability, summary
 from stlcore.stability.response import (
     Response,
     from_vector,
+    last_model,
     learner_response,
     response_operators,
     response_radius,
@@ -179,7 +181,8 @@ def collapse_criterion(
     rounds, plan = check_count("rounds", rounds), plan_of(cycle, size)
     if not tolerance > 0:
         raise ValueError(f"the tolerance must be positive, not {tolerance!r}")
-    model = learner.fit(data, None)
+    _check_one(learner, data)
+    model = last_model(learner, cycle, size, 1, 1, rng, First(data))
     respond, at = learner_response(learner, model, size, repetitions)
     of_response, of_plan, of_gamma, of_part = rng.spawn(4)
     response = response_radius(respond, at, of_response, step)
@@ -189,8 +192,10 @@ def collapse_criterion(
 
     def planned(parameters, rng):
         before = from_vector(np.tile(parameters, (repetitions, 1)), model, learner)
-        drawn = training_set(learner, plan, truth, before, parts, repetitions, rng)
-        return to_vector(learner.fit(drawn, before), learner)
+        last = last_model(
+            learner, cycle, size, 2, repetitions, rng, First(model=before, part=parts), truth
+        )
+        return to_vector(last, learner)
 
     operators = response_operators(planned, at, of_plan, step)
     moves = planned(at, copy.deepcopy(of_plan)) - at
@@ -205,6 +210,16 @@ def collapse_criterion(
         tolerance,
         part,
     )
+
+
+def _check_one(learner: Learner, data: Any) -> None:
+    """Refuse data of several repetitions, where that can be seen."""
+    if isinstance(learner, CountsItems):
+        found = len(learner.count(data))
+    else:
+        found = next((len(array) for _, array in arrays_in(data) if array.ndim), 1)
+    if found != 1:
+        raise ValueError(f"the criterion looks at one data set, not at {found}")
 
 
 def predicted_distance(operators: np.ndarray, moves: np.ndarray, rounds: int) -> np.ndarray:

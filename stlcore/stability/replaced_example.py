@@ -1,13 +1,16 @@
 """Recursive stability, measured: what becomes of one replaced example, round after round.
 
 For every learner of the protocol in :mod:`stlcore.learners.base` that pools samples
-(paper A; the reading "realisations under shared randomness" is ours). Both loops run from
-copies of one generator, so the randomness is shared by construction.
+(paper A; the reading "realisations under shared randomness" is ours). Both loops run in step
+from copies of one generator (:func:`stlcore.loop.run_pair`). Copies share the numbers, and
+what a learner makes of them is its own affair: draws that accept or reject, such as binomial
+ones, may turn a small change of the law into a large one of the sample. A learner that draws
+by common uniforms through the inverse distribution function
+(:class:`~stlcore.learners.base.Couples`) has that coupling used.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -16,10 +19,13 @@ import pandas as pd
 
 from stlcore.checks import check_count
 from stlcore.cycles import Cycle
-from stlcore.learners.base import Learner, PoolsSamples
+from stlcore.learners.base import Couples, Learner, PoolsSamples
+from stlcore.loop import First, run_pair
 from stlcore.stability.response import to_vector
 
-__all__ = ["Plan", "plan_of", "recursive_stability", "summary", "training_set"]
+__all__ = ["Plan", "plan_of", "recursive_stability", "summary"]
+
+COMMON, COPIES = "common uniforms", "copies of one generator"
 
 
 class Plan(NamedTuple):
@@ -54,24 +60,6 @@ def plan_of(cycle: Cycle, size: int) -> Plan:
     again = int(np.rint(weights.first * size))
     fresh = weights.fresh / (1 - weights.first) if weights.first < 1 else 0.0
     return Plan(again, size - again, fresh)
-
-
-def training_set(
-    learner: Learner,
-    plan: Plan,
-    truth: Any,
-    model: Any,
-    part: Any,
-    repetitions: int,
-    rng: np.random.Generator,
-) -> Any:
-    """One round's training set; ``part`` holds the points used again, None for none."""
-    if plan.new == 0:
-        return part
-    used = [(truth, plan.fresh), (model, 1 - plan.fresh)]
-    laws, weights = zip(*[(law, weight) for law, weight in used if weight > 0], strict=True)
-    drawn = learner.sample(list(laws), np.array(weights), np.full(repetitions, plan.new), rng)
-    return drawn if part is None else learner.pool(part, drawn)
 
 
 def recursive_stability(
@@ -114,8 +102,10 @@ def recursive_stability(
     Returns
     -------
     pandas.DataFrame
-        Columns ``generation`` (0 is the fit on the first real set), ``repetition`` (from 1)
-        and ``gamma``; :func:`summary` gives means with error bars.
+        Columns ``generation`` (0 is the fit on the first real set), ``repetition`` (from 1),
+        ``gamma``, and ``coupling``, the way in which the two loops shared their randomness:
+        "common uniforms" or "copies of one generator". :func:`summary` gives means with
+        error bars.
 
     Raises
     ------
@@ -144,23 +134,25 @@ def recursive_stability(
 
     beside, outside = real(max(plan.again, 1) - 1), real(size - max(plan.again, 1))
     parts = [together(beside, example) for example in (real(1), real(1))]
-    models = [learner.fit(together(outside, part), None) for part in parts]
-    if not plan.again:
-        parts = [None, None]
-    gamma = [distance(*models)]
-    for _ in range(generations):
-        (shared,) = rng.spawn(1)
-        sets = [
-            training_set(learner, plan, truth, model, part, repetitions, copy.deepcopy(shared))
-            for model, part in zip(models, parts, strict=True)
-        ]
-        models = [learner.fit(*pair) for pair in zip(sets, models, strict=True)]
-        gamma.append(distance(*models))
+    first = [First(together(outside, part), part if plan.again else None) for part in parts]
+    gamma = []
+    run_pair(
+        learner,
+        cycle,
+        size,
+        generations + 1,
+        repetitions,
+        rng,
+        tuple(first),
+        truth=truth,
+        observe=lambda t, *models: gamma.append(distance(*models)),
+    )
     return pd.DataFrame(
         {
             "generation": np.repeat(np.arange(generations + 1), repetitions),
             "repetition": np.tile(np.arange(1, repetitions + 1), generations + 1),
             "gamma": np.concatenate(gamma),
+            "coupling": COMMON if isinstance(learner, Couples) else COPIES,
         }
     )
 

@@ -18,12 +18,15 @@ from typing import Any
 import numpy as np
 
 from stlcore.checks import check_count
+from stlcore.cycles import Cycle, full_synthetic
 from stlcore.learners.base import Learner
+from stlcore.loop import First, run
 from stlcore.theory.recursive_stability import critical_share
 
 __all__ = [
     "Response",
     "from_vector",
+    "last_model",
     "learner_response",
     "response_operators",
     "response_radius",
@@ -101,6 +104,8 @@ def tiled(item: Any, count: int) -> Any:
         return type(item)(*fields) if hasattr(item, "_fields") else tuple(fields)
     if isinstance(item, np.ndarray) and item.ndim > 0 and len(item) == 1:
         return np.repeat(item, count, axis=0)
+    if isinstance(item, list) and len(item) == 1:  # one thing for each repetition
+        return item * count
     return item
 
 
@@ -232,6 +237,26 @@ def response_operators(
     return np.stack(columns, axis=-1)
 
 
+def last_model(
+    learner: Learner,
+    cycle: Cycle,
+    size: int,
+    rounds: int,
+    repetitions: int,
+    rng: np.random.Generator,
+    first: First,
+    truth: Any = None,
+) -> Any:
+    """The model after some rounds of the loop; see :func:`stlcore.loop.run`."""
+    last = []
+
+    def keep(t, model):
+        last[:] = [model]
+
+    run(learner, cycle, size, rounds, repetitions, rng, first=first, truth=truth, observe=keep)
+    return last[0]
+
+
 def learner_response(
     learner: Learner, model: Any, size: int, repetitions: int
 ) -> tuple[Respond, np.ndarray]:
@@ -254,13 +279,14 @@ def learner_response(
     at : ndarray, shape (p,)
         The parameters of ``model``.
     """
-    sizes = np.full(check_count("repetitions", repetitions), check_count("the sample size", size))
+    check_count("repetitions", repetitions)
+    check_count("the sample size", size)
 
     def respond(parameters, rng):
         vector = np.broadcast_to(parameters, (repetitions, len(parameters))).copy()
-        before = from_vector(vector, model, learner)
-        sample = learner.sample([before], np.ones(1), sizes, rng)
-        return to_vector(learner.fit(sample, before), learner)
+        first = First(model=from_vector(vector, model, learner))
+        last = last_model(learner, full_synthetic(), size, 2, repetitions, rng, first)
+        return to_vector(last, learner)
 
     at = to_vector(model, learner)
     if len(at) != 1:

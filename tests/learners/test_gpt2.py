@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from stlcore.cycles import balanced, fixed_real, fresh_mixture, full_synthetic
-from stlcore.learners.base import Diverged
+from stlcore.learners.base import Diverged, Round
 from stlcore.learners.devices import fast_products
 from stlcore.learners.gpt2 import network as gpt2_network
 from stlcore.learners.gpt2.learner import GPT2, Config, Sample, token_lists
@@ -238,7 +238,7 @@ def test_training_learns():
     config = replace(config, learning_rate=1e-2)
     real = [[1 + (start + k) % 6 for k in range(8)] for start in range(6)]
     made = GPT2(real, [[7, 8]], BYTES, END, config)
-    model = made.fit(Sample(made.truth[None], np.array([1])))
+    model = made.fit(Sample(made.truth[None]), None, Round(1, stream(1)))
     assert model.loss[0] < 0.4, "only the first of eight tokens is uncertain: log(6) / 8 = 0.22"
     texts = token_lists(made.generate(model, 50, stream(1))[0])
     right = [b - a in (1, -5) for text in texts for a, b in pairwise(text)]
@@ -247,7 +247,7 @@ def test_training_learns():
 
 def test_tracked_numbers():
     made = learner()
-    model = made.fit(Sample(made.truth[None, :20], np.array([1])))
+    model = made.fit(Sample(made.truth[None, :20]), None, Round(1, stream(1)))
     tracked = made.track(model)
     nats = surprise(model.networks[0], made.held_out, END)
     tokens = sum(min(len(row) + 1, 12) for row in token_lists(made.held_out, END))
@@ -261,19 +261,19 @@ def test_equal_epochs():
     config = Config(layers=1, heads=1, width=4, context=8, length=8, iterations=None, epochs=2)
     made = learner(config)
     for count in (16, 64):
-        model = made.fit(Sample(made.truth[None, :count], np.array([1])))
+        model = made.fit(Sample(made.truth[None, :count]), None, Round(1, stream(1)))
         assert model.epochs[0] == 2
 
 
 CYCLES = {
-    "full synthetic": full_synthetic(),
-    "accumulate": full_synthetic().accumulated(),
-    "fixed share": fresh_mixture(0.25),
-    "decaying share": fresh_mixture(Share.power(1)).accumulated(),
-    "all real": fresh_mixture(1.0),
-    "all generations": balanced(),
-    "fixed real": fixed_real(0.25),
-    "filter": fresh_mixture(0.5).filtered(0.1, 0.5),
+    "full synthetic": full_synthetic().exact(),
+    "accumulate": full_synthetic().accumulated().exact(),
+    "fixed share": fresh_mixture(0.25).exact(),
+    "decaying share": fresh_mixture(Share.power(1)).accumulated().exact(),
+    "all real": fresh_mixture(1.0).exact(),
+    "all generations": balanced().exact(),
+    "fixed real": fixed_real(0.25).exact(),
+    "filter": fresh_mixture(0.5).exact().filtered(0.1, 0.5),
 }
 
 
@@ -288,9 +288,8 @@ def test_every_cycle_and_no_real_document_twice(cycle, monkeypatch):
     frame = run(made, cycle, sizes, 3, 2, stream(1))
     assert np.isfinite(frame["perplexity"]).all()
     (truth,) = opened
-    assert truth.order.shape == (2, needed)
     for order in truth.order:
-        assert len(set(order.tolist())) == needed
+        assert sorted(order.tolist()) == list(range(len(made.truth)))
     if cycle.filter is None:
         assert truth.used.tolist() == [needed, needed]
     else:
@@ -314,13 +313,26 @@ def test_fresh_items(cycle, sizes, rounds, needed):
 def test_too_few_documents_is_an_error_before_the_first_step(monkeypatch):
     monkeypatch.setattr(GPT2, "fit", lambda *_: pytest.fail("a step was taken"))
     with pytest.raises(ValueError, match="needs 101 real documents, but there are 100"):
-        run(learner(), full_synthetic(), 101, 2, 1, stream(1))
+        run(learner(), full_synthetic().exact(), 101, 2, 1, stream(1))
+
+
+def test_a_cycle_without_exact_counts_is_refused():
+    with pytest.raises(TypeError, match=r"the truth of GPT2 is a pool .* add \.exact\(\)"):
+        run(learner(), fresh_mixture(0.5), 4, 2, 1, stream(1))
+
+
+def test_a_finished_run_can_be_extended(tmp_path):
+    cycle, sizes = fresh_mixture(0.25).exact(), Size.power(4, 1)
+    run(learner(), cycle, sizes, 2, 2, stream(1), checkpoint=tmp_path)
+    longer = run(learner(), cycle, sizes, 4, 2, stream(1), checkpoint=tmp_path)
+    whole = run(learner(), cycle, sizes, 4, 2, stream(1))
+    pd.testing.assert_frame_equal(longer, whole, check_exact=True)
 
 
 def test_a_round_takes_exact_shares():
     made = learner()
     opened = made.open_truth(4, 2, stream(1))
-    model = made.fit(Sample(made.truth[None, :20].repeat(2, 0), np.array([1, 2])))
+    model = made.fit(Sample(made.truth[None, :20].repeat(2, 0)), None, Round(1, stream(1)))
     sample = made.sample([opened, model], np.array([0.25, 0.75]), np.array([16, 8]), stream(2))
     assert opened.used.tolist() == [4, 2]
     filled = (sample.rows[..., 0] >= 0).sum(axis=1)
@@ -332,9 +344,11 @@ def test_a_round_takes_exact_shares():
 def test_repetitions_are_what_separate_runs_of_them_are():
     made = learner()
     rows = np.stack([made.truth[:20], made.truth[20:40]])
-    both = made.track(made.fit(Sample(rows, np.array([1, 2]))))
+    both = made.track(made.fit(Sample(rows), None, Round(1, stream(1))))
     for r in range(2):
-        alone = made.track(made.fit(Sample(rows[[r]], np.array([r + 1]))))
+        rng = stream(1)
+        rng.spawn(r)  # the generators of the repetitions before
+        alone = made.track(made.fit(Sample(rows[[r]]), None, Round(1, rng)))
         for name, values in both.items():
             assert values[r] == alone[name][0], name
 
@@ -358,15 +372,15 @@ def test_a_run_taken_up_again_ends_with_the_same_numbers(cycle, tmp_path, monkey
 
 
 def test_a_checkpoint_of_other_documents_is_refused(tmp_path):
-    run(learner(), full_synthetic(), 4, 2, 1, stream(1), checkpoint=tmp_path)
+    run(learner(), full_synthetic().exact(), 4, 2, 1, stream(1), checkpoint=tmp_path)
     with pytest.raises(ValueError, match=r"of another run \(learner differs\)"):
-        run(learner(count=99), full_synthetic(), 4, 2, 1, stream(1), checkpoint=tmp_path)
+        run(learner(count=99), full_synthetic().exact(), 4, 2, 1, stream(1), checkpoint=tmp_path)
 
 
 def test_diverging_training_names_the_round():
     made = learner(replace(TINY, learning_rate=1e30))
     with pytest.raises(Diverged, match="diverged in round 1: the loss is no number from step"):
-        run(made, full_synthetic(), 10, 2, 1, stream(1))
+        run(made, full_synthetic().exact(), 10, 2, 1, stream(1))
 
 
 def test_matrix_products_stay_exact_and_the_setting_is_given_back():

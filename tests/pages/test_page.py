@@ -9,10 +9,15 @@ import time
 
 import numpy as np
 import pandas as pd
+import papermill.cli
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 import stlcore.pages.page
 import stlcore.pages.repository
+from stlcore.pages import provenance
 from stlcore.pages.claims import ClaimError
 from stlcore.pages.page import (
     RECORD_MIME,
@@ -173,8 +178,8 @@ def test_the_command_gives_every_parameter():
     assert words[2] == "out.ipynb"
     assert words[3:] == [
         *("-p", "seed", "7"),
-        *("-y", '{"sizes": [1, 2]}'),
-        *("-p", "note", "two words; $HOME"),
+        *("-y", "{sizes: [1, 2]}"),
+        *("-r", "note", "two words; $HOME"),
         *("-p", "on", "True"),
     ]
 
@@ -256,6 +261,47 @@ def test_a_page_works_without_the_repository(shown, tmp_path, monkeypatch):
     assert page.kept("anything") is None
     assert "commit unknown" in shown[1].data
     assert "papermill x01.ipynb out.ipynb" in shown[1].data
+
+
+@given(
+    texts=st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0")), max_size=3),
+    number=st.floats(allow_nan=False, allow_infinity=False) | st.integers(-9, 10**6),
+    numbers=st.lists(st.floats(0, 1), min_size=1, max_size=3),
+    flag=st.booleans(),
+)
+def test_the_command_makes_the_run_again_for_every_value(texts, number, numbers, flag):
+    parameters = {f"text{k}": text for k, text in enumerate(texts)}
+    parameters |= {"number": number, "numbers": numbers, "flag": flag}
+    words = shlex.split(provenance.command("c02", parameters))[3:]
+    read = {}
+    while words:
+        option = words.pop(0)
+        if option == "-y":
+            read |= yaml.safe_load(words.pop(0))
+        else:
+            name, word = words.pop(0), words.pop(0)
+            read[name] = word if option == "-r" else papermill.cli._resolve_type(word)
+    assert read == parameters
+    assert {k: type(v) for k, v in read.items()} == {k: type(v) for k, v in parameters.items()}
+
+
+@pytest.mark.parametrize("variable", ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"])
+def test_the_commit_is_that_of_the_package_whatever_git_is_told(tmp_path, monkeypatch, variable):
+    before = provenance.commit()
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    monkeypatch.setenv(variable, str(tmp_path / ".git"))
+    assert provenance.commit() == before
+
+
+@pytest.mark.parametrize("script", ["sleep 40", "exit 1", "echo nonsense"])
+def test_a_git_that_is_slow_or_broken_fails_no_page(tmp_path, monkeypatch, script):
+    git = tmp_path / "git"
+    git.write_text(f"#!/bin/sh\n{script}\n")
+    git.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    started = time.monotonic()
+    assert provenance.commit() == "unknown"
+    assert time.monotonic() - started < 10  # and not the forty seconds of the script
 
 
 def test_a_copy_in_somebody_elses_repository_has_no_commit(tmp_path, monkeypatch):

@@ -185,7 +185,7 @@ def test_a_run_leaves_notebook_and_record(executed):
     assert [row["id"] for row in record["claims"]] == ["C-90.1", "C-90.2"]
     assert [row["verdict"] for row in record["claims"]] == ["reproduced", "not reproduced"]
     assert record["results"]["values"].startswith("value\n0.")
-    assert record["provenance"]["command"].endswith("-p rate 0.25 -p fail no")
+    assert record["provenance"]["command"].endswith("-p rate 0.25 -r fail no")
 
 
 def test_the_notebook_is_what_a_reader_should_see(executed):
@@ -264,13 +264,13 @@ def test_a_page_that_fails_leaves_the_target_alone(project, fail):
     output = project / "book" / "notebooks" / "contamination" / "c90_tiny.ipynb"
     output.parent.mkdir(parents=True)
     output.write_text("the last good run")
-    output.with_suffix(".json").write_text("its record")
+    output.with_suffix(".json").write_text('{"provenance": "its record"}')
     error = "ClaimError" if fail == "claim" else "RuntimeError"
     with pytest.raises(stlcore.pages.runner.papermill.PapermillExecutionError, match=error):
         run_page(find_page("c90"), output, {"fail": fail})
     assert sorted(os.listdir(output.parent)) == ["c90_tiny.ipynb", "c90_tiny.json"]
     assert output.read_text() == "the last good run"
-    assert output.with_suffix(".json").read_text() == "its record"
+    assert output.with_suffix(".json").read_text() == '{"provenance": "its record"}'
     failed = nbformat.read(project / "runs" / "failed" / "c90_tiny.ipynb", as_version=4)
     assert [o.ename for o in outputs(failed) if o.output_type == "error"] == [error]
 

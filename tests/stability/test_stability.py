@@ -452,7 +452,7 @@ def test_the_criterion_refuses_bad_input():
         criterion(learner, full_synthetic(), tolerance=0)
     with pytest.raises(ValueError, match="cycles of one generation"):
         criterion(learner, balanced())
-    with pytest.raises(ValueError, match="at one model, not at 2"):
+    with pytest.raises(ValueError, match="at one data set, not at 2"):
         collapse_criterion(learner, np.zeros((2, 5, 1)), full_synthetic(), 5, 2, stream(1, "two"))
     counted = LinearMean([[1]])
     counted.fit = lambda sample, previous: np.array([[3, 4]])  # whole numbers cannot be moved

@@ -17,7 +17,7 @@ import numpy as np
 
 from stlcore.checks import check_count
 from stlcore.lazy import extra
-from stlcore.learners.base import Diverged
+from stlcore.learners.base import Diverged, Round
 from stlcore.learners.devices import pick_device
 from stlcore.learners.diffusion.scores import Score
 
@@ -25,7 +25,7 @@ with extra("torch"):
     import torch
     from torch import Tensor
 
-__all__ = ["Diffusion", "EmpiricalLaw", "Points"]
+__all__ = ["Diffusion", "EmpiricalLaw"]
 
 
 class Law(Protocol):
@@ -64,13 +64,6 @@ class EmpiricalLaw:
         return self.points[rng.integers(len(self.points), size=size)]
 
 
-class Points(NamedTuple):
-    """A sample: points of shape (R, n, d), and the seed of the noise a fit adds to them."""
-
-    values: Tensor
-    seed: int
-
-
 class Fitted(NamedTuple):
     """A model: the parameters of its score, and the moments of what it was trained on."""
 
@@ -106,8 +99,8 @@ class Diffusion:
 
     Notes
     -----
-    Model: :class:`Fitted`. Sample: :class:`Points`. All random numbers of a fit come from the
-    seed in its sample, so a fit is a function of the sample.
+    Model: :class:`Fitted`. Sample: a tensor of shape (R, n, d). The noise of a fit comes from
+    the round's own generator.
 
     Tracks ``mean`` and ``variance`` of the training sample, averaged over the coordinates.
 
@@ -145,7 +138,7 @@ class Diffusion:
         weights: np.ndarray,
         size: np.ndarray,
         rng: np.random.Generator,
-    ) -> Points:
+    ) -> Tensor:
         """Points from the mixture of ``models``, those of one model together.
 
         The weights may differ between repetitions, with shape (repetitions, models).
@@ -172,21 +165,25 @@ class Diffusion:
             mine = (end - counts[:, k, None] <= place) & (place < end)
             kept = np.arange(drawn.shape[1]) < counts[:, k, None]
             points[torch.from_numpy(mine)] = drawn[torch.from_numpy(kept)]
-        return Points(points, int(rng.integers(2**63)))
+        return points
 
-    def fit(self, sample: Points, previous: Fitted | None = None) -> Fitted:
+    def fit(self, sample: Tensor, previous: Fitted | None, round: Round) -> Fitted:
         """Train the score from scratch on the sample."""
-        noise = torch.Generator(self.device).manual_seed(sample.seed)
-        fitted = self.score.fit(sample.values, self.span, noise)
-        mean = sample.values.mean(dim=1)
-        variance = (sample.values - mean[:, None]).square().mean(dim=(1, 2))
+        noise = torch.Generator(self.device).manual_seed(int(round.rng.integers(2**63)))
+        fitted = self.score.fit(sample, self.span, noise)
+        mean = sample.mean(dim=1)
+        variance = (sample - mean[:, None]).square().mean(dim=(1, 2))
         return Fitted(fitted, mean.mean(dim=1).cpu().numpy(), variance.cpu().numpy())
 
-    def pool(self, first: Points, second: Points) -> Points:
-        """Both samples together."""
-        return Points(torch.cat([first.values, second.values], dim=1), second.seed)
+    def count(self, sample: Tensor) -> np.ndarray:
+        """Number of points."""
+        return np.full(len(sample), sample.shape[1])
 
-    def subset(self, sample: Points, size: int, rng: np.random.Generator) -> Points:
+    def pool(self, first: Tensor, second: Tensor) -> Tensor:
+        """Both samples together."""
+        return torch.cat([first, second], dim=1)
+
+    def subset(self, sample: Tensor, size: int, rng: np.random.Generator) -> Tensor:
         """``size`` points of each repetition, chosen without replacement.
 
         Raises
@@ -194,12 +191,12 @@ class Diffusion:
         ValueError
             If the part is empty or larger than the sample.
         """
-        repetitions, n, d = sample.values.shape
+        repetitions, n, d = sample.shape
         if not 1 <= size <= n:
             raise ValueError(f"cannot take {size} points from a sample of {n}")
         order = rng.permuted(np.tile(np.arange(n), (repetitions, 1)), axis=1)[:, :size]
         chosen = torch.from_numpy(order).to(self.device)[..., None].expand(-1, -1, d)
-        return Points(sample.values.gather(1, chosen), int(rng.integers(2**63)))
+        return sample.gather(1, chosen)
 
     def track(self, model: Fitted) -> dict[str, np.ndarray]:
         """Moments of the training sample."""

@@ -35,12 +35,10 @@ def token_lists(rows: np.ndarray, end: int | None = None) -> list[list[int]]:
 
 @dataclass(frozen=True)
 class Sample:
-    """Documents to train on, and the seed of the training."""
+    """Documents to train on."""
 
     rows: np.ndarray
     """Shape (repetitions, documents, length); -1 after the end, all -1 for no document."""
-    seed: np.ndarray
-    """Shape (repetitions,)."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +88,8 @@ class GPT2:
     -----
     Every repetition has a network of its own, trained one after the other: a
     step of one keeps the machine busy, and stacking them measured no faster.
-    A round takes its share of each law exactly, as the paper's figure does,
-    and no real document twice. Tracks ``perplexity`` (per held-out token, end
+    No real document is used twice in a run, so the cycle must have exact counts, as in the
+    paper's figure. Tracks ``perplexity`` (per held-out token, end
     tokens included), ``bits_per_byte``, ``training_loss`` (nats per token,
     mean over the last tenth of the steps) and ``epochs``.
     """
@@ -141,11 +139,11 @@ class GPT2:
             raise ValueError(
                 f"the run needs {items} real documents, but there are {len(self.truth)}"
             )
-        order = [rng.permutation(len(self.truth))[:items] for _ in range(repetitions)]
+        order = [rng.permutation(len(self.truth)) for _ in range(repetitions)]
         return Fresh(np.stack(order), np.zeros(repetitions, dtype=np.int64))
 
     def sample(self, models, weights, size, rng):
-        """Documents of each law, and a seed for the training on them."""
+        """Documents of each law, their numbers shared out by the weights."""
         rows = np.full((len(size), int(max(size)), self.config.length), -1, dtype=np.int32)
         for r, total in enumerate(size):
             filled = 0
@@ -153,12 +151,13 @@ class GPT2:
                 drawn = self._draw(model, r, count, rng)
                 rows[r, filled : filled + count] = drawn
                 filled += count
-        return Sample(rows, rng.integers(2**63, size=len(size)))
+        return Sample(rows)
 
     def _draw(self, model, r: int, count: int, rng) -> np.ndarray:
         if isinstance(model, Fresh):
             first, last = model.used[r], model.used[r] + count
-            assert last <= model.order.shape[1], "a real document would be used twice"
+            if last > model.order.shape[1]:
+                raise ValueError(f"there are only {model.order.shape[1]} real documents")
             model.used[r] = last
             return self.truth[model.order[r, first:last]]
         uniforms = rng.random((count, self.config.length))
@@ -171,11 +170,10 @@ class GPT2:
         """Documents of a model, shape (repetitions, count, length); -1 after the end."""
         return np.stack([self._draw(model, r, count, rng) for r in range(len(model.networks))])
 
-    def fit(self, sample, previous=None):
+    def fit(self, sample, previous, round):
         """Networks trained from scratch."""
         networks, losses, epochs = [], [], []
-        for rows, seed in zip(sample.rows, sample.seed, strict=True):
-            rng = np.random.default_rng(seed)
+        for rows, rng in zip(sample.rows, round.rng.spawn(len(sample.rows)), strict=True):
             network = Network(self.config, len(self.token_bytes)).to(self.device)
             network.initialise(rng)
             with fast_products(self.device, rounded=True):
@@ -200,13 +198,17 @@ class GPT2:
         }
 
     def pool(self, first, second):
-        """Documents of both, trained on with the second's seed."""
-        return Sample(np.concatenate([first.rows, second.rows], axis=1), second.seed)
+        """Documents of both."""
+        return Sample(np.concatenate([first.rows, second.rows], axis=1))
+
+    def count(self, sample):
+        """Number of documents."""
+        return (sample.rows[..., 0] >= 0).sum(axis=1)
 
     def subset(self, sample, size, rng):
-        """``size`` of each repetition's documents, with a new seed."""
+        """``size`` of each repetition's documents."""
         chosen = [rows[rng.choice(len(rows), size, replace=False)] for rows in sample.rows]
-        return Sample(np.stack(chosen), rng.integers(2**63, size=len(chosen)))
+        return Sample(np.stack(chosen))
 
     def identity(self):
         """The configuration and a checksum of all documents."""

@@ -28,7 +28,6 @@ import numpy as np
 from scipy.special import erf
 
 from stlcore.lazy import extra
-from stlcore.learners.base import Diverged
 from stlcore.learners.in_context.network import Architecture
 from stlcore.learners.in_context.pretraining import Pretraining, pretrained
 
@@ -210,6 +209,10 @@ class InContext:
         with torch.no_grad():
             return Reader(self.predictor, self.predictor.read(sample.x, sample.y))
 
+    def count(self, sample: Context) -> np.ndarray:
+        """Length of the contexts."""
+        return np.full(len(sample.y), sample.y.shape[1])
+
     def subset(self, sample: Context, size: int, rng: np.random.Generator) -> Context:
         """``size`` pairs at random, from the same places in every task.
 
@@ -231,17 +234,14 @@ class InContext:
         x = np.concatenate([first.x, second.x], axis=1)
         return Context(x[:, order], np.concatenate([first.y, second.y], axis=1)[:, order])
 
-    def track(self, model: Reader) -> dict[str, np.ndarray]:
-        """Distances of the predictions to the truth.
+    def lost(self, model: Reader) -> np.ndarray:
+        """Whether a prediction is beyond a million, or no number."""
+        error = np.abs(model(self.queries) - self.target)
+        return ~(error.max(axis=1) <= LIMIT)
 
-        Raises
-        ------
-        Diverged
-            If a prediction is beyond a million, or no number.
-        """
+    def track(self, model: Reader) -> dict[str, np.ndarray]:
+        """Distances of the predictions to the truth."""
         error = model(self.queries) - self.target
-        if not np.abs(error).max() <= LIMIT:
-            raise Diverged("a predicted label is beyond a million times the scale of the labels")
         return {
             "squared_error": np.square(error).mean(axis=1),
             "tv": erf(np.abs(error) / (np.sqrt(8) * self.noise)).mean(axis=1),
