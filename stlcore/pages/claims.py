@@ -287,7 +287,7 @@ class Claims:
         before = np.broadcast_shapes(check.measured.shape, check.expected.shape)
         if np.broadcast_shapes(wrong.measured.shape, wrong.expected.shape) != before:
             return wrong
-        changed = (wrong.measured != check.measured) | (wrong.expected != check.expected)
+        changed = _differ(wrong.measured, check.measured) | _differ(wrong.expected, check.expected)
         return wrong.where(np.broadcast_to(changed, before)) if changed.any() else None
 
     def _record(
@@ -361,6 +361,11 @@ def _same_array(one, two) -> bool:
     if isinstance(one, np.ndarray) and isinstance(two, np.ndarray):
         return bool(np.shares_memory(one, two))
     return one is two and isinstance(one, list | tuple)
+
+
+def _differ(one: np.ndarray, two: np.ndarray) -> np.ndarray:
+    """Where two sides differ by more than the rounding of their computation."""
+    return ~np.isclose(one, two, rtol=1e-12, atol=0, equal_nan=True)
 
 
 def _equal(one, two) -> bool:

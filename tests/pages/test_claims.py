@@ -216,6 +216,12 @@ def test_entries_that_a_mutation_leaves_alone_do_not_count(claims):
     assert not control.surprising
 
 
+def test_rounding_is_no_mutation(claims):
+    claim = claims.check("good", [0.3, 2.0], "==", [0.3, 2.0], **OURS)
+    control = claims.control(claim, "wrong from round 2 on", expected=[0.1 + 0.2, 3.0])
+    assert (control.measured, control.expected) == (2.0, 3.0)
+
+
 def test_a_control_that_coincides_with_the_truth_is_left_out(claims):
     claim = claims.check("good", [0.0, 1.0], "==", np.array([0.0, 1.0]) ** 2, **OURS)
     control = claims.control(claim, "not squared", expected=[0, 1])
