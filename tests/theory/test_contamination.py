@@ -487,7 +487,7 @@ C, B, K = "consistency", "improvement", "collapse"  # B for better
 KINDS = {  # n, n log, n sqrt t, n t, n t log, n t log^2, n t^2
     "0": [K, K, K, K, K, K, K],
     "1/10": [K, C, C, C, C, C, C],
-    "1": [K, C, C, C, C, C, C],
+    "1": [B, C, C, C, C, C, C],  # at a fixed size every round is like the first
     "1/log": [K, B, C, C, C, C, C],
     "1/sqrt t": [K, K, B, C, C, C, C],
     "1/t": [K, K, K, B, C, C, C],
@@ -551,7 +551,7 @@ def test_classify_against_long_recurrences(case, long_recurrences):
         assert verdict.limit == verdict.error == 0
         assert np.all(values[1:] < 0.9 * values[:-1])  # still falling, decade by decade
     else:
-        assert (verdict.kind == B) == (verdict.limit < verdict.first * (1 - 1e-12))
+        assert (verdict.kind == B) == (verdict.limit <= verdict.first * (1 + 1e-12))
         gap = np.abs(values - verdict.limit)
         settled = gap <= 1e-9 + verdict.error
         assert np.all((gap[1:] < gap[:-1]) | settled[1:])  # nearer, decade by decade
@@ -574,6 +574,35 @@ def test_classify_fixed():
     assert verdict.kind == K
     assert classify(Share.fixed(1), Size.fixed(100), 0.9).limit == pytest.approx(0.009)
     assert classify(Share.fixed(0), Size.fixed(100), 0.9).limit == 0.9
+
+
+def test_purely_fresh_data_at_a_fixed_size_is_no_collapse():
+    """The paper: improvement is also to settle at a level close to the first risk."""
+    verdict = classify(Share.fixed(1), Size.fixed(100), 0.9)
+    assert verdict.kind == B
+    assert verdict.limit == pytest.approx(verdict.first)
+    # The border at which a decaying share leaves the risk where it was: 2 a n + 1 = n.
+    assert classify(Share.power(1, 0.4), Size.power(5, 1), 0.9).kind == B
+    assert classify(Share.power(1, 0.39), Size.power(5, 1), 0.9).kind == K
+
+
+@pytest.mark.parametrize("accumulate", [False, True])
+@pytest.mark.parametrize("size", [Size.fixed(1), Size.power(1, 1), Size.power(1, 2)])
+def test_classify_one_token_without_fresh_data(size, accumulate):
+    """The first risk is V already, and nothing lowers it."""
+    verdict = classify(Share.fixed(0), size, 0.9, accumulate)
+    assert (verdict.kind, verdict.limit, verdict.error) == (K, 0.9, 0)
+    assert risk([1] + [0] * 99, size.values(100), 0.9, accumulate) == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize("accumulate", [False, True])
+@given(exponent=st.floats(1.3, 4), part=st.floats(1e-3, 1), growth=st.floats(1.3, 4))
+@settings(max_examples=15, deadline=None)
+def test_classify_one_token_and_some_fresh_data(accumulate, exponent, part, growth):
+    """From the worst risk there is, any fresh item improves, and for ever."""
+    verdict = classify(Share.power(exponent, part), Size.power(1, growth), 0.9, accumulate)
+    assert verdict.kind == B
+    assert verdict.limit + verdict.error < 0.9
 
 
 def test_classify_against_closed_forms():
