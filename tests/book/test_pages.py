@@ -304,31 +304,40 @@ def test_no_two_claims_have_the_same_words(page):
     assert sorted(set(said)) == sorted(said)
 
 
-def called(tree: ast.AST, names: dict[str, str]) -> set[str]:
-    """The calls that an expression contains or that its names come from, but NumPy's."""
+def called(expression: ast.AST, unpacked: dict[str, str]) -> set[str]:
+    """The calls in an expression, and those that its names were unpacked from; not NumPy's."""
+    own = {
+        name.id
+        for node in ast.walk(expression)
+        if isinstance(node, ast.comprehension)
+        for name in ast.walk(node.target)
+        if isinstance(name, ast.Name)
+    }
     found = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and not ast.unparse(node.func).startswith("np."):
-            found.add(ast.unparse(node))
-        if isinstance(node, ast.Name) and node.id in names:
-            found.add(names[node.id])
+    for node in ast.walk(expression):
+        if isinstance(node, ast.Call) and not ast.unparse(node.func).startswith(("np.", "[")):
+            inside = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+            if node.args and not inside & own:
+                found.add(ast.unparse(node))
+        if isinstance(node, ast.Name) and node.id in unpacked and node.id not in own:
+            found.add(unpacked[node.id])
     return found
 
 
 def test_the_two_sides_of_a_claim_come_from_two_calls(page):
-    names = {}
-    for cell in code_cells(page):
-        for node in ast.walk(ast.parse(cell.source)):
-            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
-                if ast.unparse(node.value.func).startswith("np."):
-                    continue
-                for target in node.targets:
-                    for name in ast.walk(target):
-                        if isinstance(name, ast.Name):
-                            names[name.id] = ast.unparse(node.value)
+    unpacked = {
+        name.id: ast.unparse(node.value)
+        for cell in code_cells(page)
+        for node in ast.parse(cell.source).body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)
+        for target in node.targets
+        if isinstance(target, ast.Tuple)
+        for name in target.elts
+        if isinstance(name, ast.Name)
+    }
     for _, call in calls(page, r"claims\.check"):
         measured, _, expected = call.args[1:4]
-        same = called(measured, names) & called(expected, names)
+        same = called(measured, unpacked) & called(expected, unpacked)
         assert not same, f"{ast.unparse(call.args[0])}: both sides come from {same}"
 
 
