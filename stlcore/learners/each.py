@@ -225,7 +225,9 @@ class Each:
         """Models or items as arrays."""
         arrays = {}
         for r, part in enumerate(value):
-            arrays |= _packed(tuple(part) if isinstance(part, Items) else part, str(r))
+            if isinstance(part, Items):
+                part = (part.values, tuple(part.sources))
+            arrays |= _packed(part, str(r))
         kind = np.array(isinstance(value[0], Items))
         return {"items": kind, "count": np.array(len(value)), **arrays}
 
@@ -339,6 +341,7 @@ def _packed(value: Any, place: str) -> dict[str, np.ndarray]:
             f"{place}/e": ends,
         }
     if type(value) in (list, tuple) or (type(value) is dict and all(map(_is_text, value))):
+        # By number, not by name: a key may hold any character.
         keys, parts = (value, value.values()) if type(value) is dict else ([""] * len(value), value)
         arrays = {f"{place}/{type(value).__name__}": np.array(list(keys), dtype=str)}
         for k, part in enumerate(parts):

@@ -11,8 +11,8 @@ from scipy.stats import chi2, kstest, norm
 
 from stlcore.cycles import balanced, fixed_real, fresh_mixture, full_synthetic
 from stlcore.laws import NormalMixture
-from stlcore.learners.base import Diverged, Learner, PoolsSamples, ReusesSamples
-from stlcore.learners.diffusion.learner import Diffusion, EmpiricalLaw, Points
+from stlcore.learners.base import Diverged, Learner, PoolsSamples, ReusesSamples, Round
+from stlcore.learners.diffusion.learner import Diffusion, EmpiricalLaw
 from stlcore.learners.diffusion.scores import LinearScore, Network, RandomFeatures, gradient_flow
 from stlcore.loop import run
 from stlcore.streams import stream
@@ -29,6 +29,10 @@ def random_features(dimension=1, width=24, **settings):
 
 def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
+
+
+def first_round(seed):
+    return Round(1, stream(seed, "round"))
 
 
 # --- exact gradient flow -----------------------------------------------------------------
@@ -137,7 +141,7 @@ def test_a_loop_with_a_linear_score_follows_the_closed_form():
     mean, variance, horizon, cutoff, steps = 0.5, 0.49, 2.0, 0.05, 400
     truth = NormalMixture([1.0], [mean], [0.7])
     learner = Diffusion(truth, LinearScore(), horizon=horizon, cutoff=cutoff, steps=steps)
-    frame = run(learner, balanced(), 100, 3, 200, stream(1, "loop"))
+    frame = run(learner, balanced(), 100, 3, 500, stream(1, "loop"))
     means, _ = diffusion_loop(balanced(), 3, horizon, cutoff, mean, variance)
     laws = np.array([mean, *means])
     for t in (1, 2, 3):
@@ -185,7 +189,7 @@ def test_the_flow_sampler_transports_the_start_exactly():
     start, end = (1 + (variance - 1) * math.exp(-2 * t) for t in (2.0, 0.05))
     errors = []
     for steps, model in learner.items():
-        fitted = model.fit(Points(points, 0))
+        fitted = model.fit(points, None, first_round(0))
         x = torch.linspace(-2, 2, 5, dtype=torch.float64)[None, :, None]
         z = x
         for t, after in pairwise(model.times):
@@ -215,7 +219,7 @@ def test_the_linear_score_knows_the_axes_of_the_data():
 def test_density_of_the_linear_model_is_normal():
     learner = Diffusion(NormalMixture.standard(), LinearScore(), steps=30)
     points = torch.from_numpy(stream(1, "normal").normal(0.3, 0.8, (3, 40, 1)))
-    model = learner.fit(Points(points, 0))
+    model = learner.fit(points, None, first_round(0))
     grid = np.linspace(-7, 7, 141)
     centre, spread = chain_moments(model.mean, model.variance, learner.times)
     expected = norm.pdf(grid, centre[:, None], np.sqrt(spread)[:, None])
@@ -227,7 +231,7 @@ def test_density_of_random_features_is_that_of_the_samples():
     truth = NormalMixture([0.5, 0.5], [-1.0, 1.0], [0.4, 0.4])
     learner = Diffusion(truth, random_features(width=48), steps=30)
     sample = learner.sample([truth], np.ones(1), np.array([300]), stream(1, "data"))
-    model = learner.fit(sample)
+    model = learner.fit(sample, None, first_round(0))
     drawn = learner.generate(model, 200_000, stream(1, "drawn"))[0, :, 0]
     grid = np.linspace(-7, 7, 4001)
     cdf = np.cumsum(learner.density(model, grid)[0]) * (grid[1] - grid[0])
@@ -243,7 +247,7 @@ def test_density_of_random_features_is_that_of_the_samples():
 def test_density_is_for_the_line_and_the_reverse_equation():
     truth = NormalMixture.standard(2)
     learner = Diffusion(truth, LinearScore())
-    model = learner.fit(Points(torch.zeros(1, 4, 2, dtype=torch.float64), 0))
+    model = learner.fit(torch.zeros(1, 4, 2, dtype=torch.float64), None, first_round(0))
     with pytest.raises(ValueError, match="on the line"):
         learner.density(model, np.linspace(-1, 1, 5))
 
@@ -290,7 +294,7 @@ def test_a_mixture_has_the_counts_it_should():
     laws = [Constant(float(k)) for k in range(3)]
     weights = np.array([0.2, 0.0, 0.8])
     sample = learner.sample(laws, weights, np.full(4000, 5), stream(1, "counts"))
-    values = sample.values[..., 0].numpy()
+    values = sample[..., 0].numpy()
     assert set(np.unique(values)) == {0.0, 2.0}
     counts = (values == 2).sum(axis=1)
     observed = np.bincount(counts, minlength=6)
@@ -301,10 +305,10 @@ def test_a_mixture_has_the_counts_it_should():
 def test_weights_may_differ_between_repetitions():
     truth = NormalMixture.standard()
     learner = Diffusion(truth, LinearScore())
-    far = learner.fit(Points(torch.full((2, 3, 1), 50.0, dtype=torch.float64), 0))
+    far = learner.fit(torch.full((2, 3, 1), 50.0, dtype=torch.float64), None, first_round(0))
     weights = np.array([[1.0, 0.0], [0.0, 1.0]])
     sample = learner.sample([truth, far], weights, np.full(2, 40), stream(1, "rows"))
-    values = sample.values[..., 0].numpy()
+    values = sample[..., 0].numpy()
     assert np.all(np.abs(values[0]) < 10)
     assert np.all(values[1] > 10)
 
@@ -312,13 +316,13 @@ def test_weights_may_differ_between_repetitions():
 def test_a_part_of_a_sample_has_no_point_twice():
     learner = Diffusion(NormalMixture.standard(), LinearScore())
     values = torch.arange(20, dtype=torch.float64).reshape(2, 10, 1)
-    part = learner.subset(Points(values, 0), 7, stream(1, "part")).values
+    part = learner.subset(values, 7, stream(1, "part"))
     for r in range(2):
         assert len(set(part[r, :, 0].tolist())) == 7
         assert set(part[r, :, 0].tolist()) <= set(values[r, :, 0].tolist())
     for size in (0, 11):
         with pytest.raises(ValueError, match="cannot take"):
-            learner.subset(Points(values, 0), size, stream(1, "part"))
+            learner.subset(values, size, stream(1, "part"))
 
 
 def test_repetitions_do_not_depend_on_each_other():
@@ -327,7 +331,7 @@ def test_repetitions_do_not_depend_on_each_other():
     changed = points.clone()
     changed[1] += 1
     learner = Diffusion(NormalMixture.standard(), family)
-    (one, _), (other, _) = (learner.fit(Points(p, 5)).score for p in (points, changed))
+    (one, _), (other, _) = (learner.fit(p, None, first_round(5)).score for p in (points, changed))
     assert torch.equal(one[0], other[0])
     assert not torch.equal(one[1], other[1])
 
@@ -335,7 +339,8 @@ def test_repetitions_do_not_depend_on_each_other():
 def test_blocks_of_points_do_not_change_a_score(monkeypatch):
     family = random_features(1, 16)
     learner = Diffusion(NormalMixture.standard(), family)
-    model = learner.fit(Points(torch.from_numpy(stream(1, "x").standard_normal((2, 30, 1))), 5))
+    points = torch.from_numpy(stream(1, "x").standard_normal((2, 30, 1)))
+    model = learner.fit(points, None, first_round(5))
     x = torch.from_numpy(stream(1, "z").standard_normal((2, 30, 1)))
     whole = family(model.score, x, 0.1)
     monkeypatch.setattr("stlcore.learners.diffusion.scores.BLOCK", 64)
@@ -349,14 +354,16 @@ def test_a_network_learns_the_score_of_a_normal_law():
     network = Network((32,), steps=400, batch=256)
     points = torch.from_numpy(stream(1, "net").normal(0, 0.5, (2, 400, 1)))
     learner = Diffusion(NormalMixture.standard(), network, cutoff=0.05)
-    model = learner.fit(Points(points, 1))
+    model = learner.fit(points, None, first_round(1))
     linear = LinearScore()
     best = linear.fit(points, SPAN, seeded())
     x = torch.linspace(-1, 1, 21, dtype=torch.float64).expand(2, -1)[..., None]
     for t in (0.1, 0.5, 2.0):
         gap = (network(model.score, x, t) - linear(best, x, t)).square().mean()
         assert gap < 0.1 * linear(best, x, t).square().mean()
-    assert torch.equal(learner.fit(Points(points, 1)).score[0][0][0], model.score[0][0][0])
+    assert torch.equal(
+        learner.fit(points, None, first_round(1)).score[0][0][0], model.score[0][0][0]
+    )
 
 
 def test_repetitions_of_a_network_do_not_meet():

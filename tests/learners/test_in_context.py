@@ -268,11 +268,16 @@ def test_every_cycle_runs():
 
 def test_a_diverging_loop_names_the_round_and_keeps_the_others():
     learner = learner_of(LinearAttention(40.0))
-    with pytest.raises(Diverged, match=r"round \d+: .*million") as stop:
+    with pytest.raises(Diverged, match=r"round \d+: every repetition is lost") as stop:
         run(learner, full_synthetic(), N, 30, 8, stream(SEED, "diverging"))
-    done = stop.value.frame["round"].max()
+    frame = stop.value.frame
+    done = frame["round"].max()
     assert f"round {done + 1}:" in str(stop.value)
     assert 1 <= done < 29
+    lost = frame.pivot(index="round", columns="repetition", values="squared_error").isna()
+    assert lost.iloc[-1].any(), "one task after the other"
+    assert not lost.iloc[-1].all()
+    assert (lost.astype(int).diff().iloc[1:] >= 0).all(axis=None), "what is lost stays lost"
 
 
 # --- bad input ------------------------------------------------------------------------
