@@ -254,6 +254,7 @@ class _Loop:
             method: wants(getattr(learner, method), "round") for method in ("fit", "track")
         }
         self.names_origins = wants(self.draw, "origins")
+        self.loses = isinstance(learner, LosesRepetitions)  # slow to ask, so once
         self.models: list[Any] = []
         self.records: list[dict[str, np.ndarray]] = []
         self.gone = np.zeros(self.repetitions, dtype=bool)
@@ -310,7 +311,7 @@ class _Loop:
             # Keep the positions, free the memory: generation k stays at models[k - 1].
             for old in range(len(models) - self.cycle.lookback):
                 models[old] = None
-        if isinstance(learner, LosesRepetitions):
+        if self.loses:
             self.gone = self.gone | learner.lost(model)
             if self.gone.all():
                 raise Diverged("every repetition is lost")
