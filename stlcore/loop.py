@@ -254,6 +254,7 @@ class _Loop:
             method: wants(getattr(learner, method), "round") for method in ("fit", "track")
         }
         self.names_origins = wants(self.draw, "origins")
+        self.loses = isinstance(learner, LosesRepetitions)  # slow to ask, so once
         self.models: list[Any] = []
         self.records: list[dict[str, np.ndarray]] = []
         self.gone = np.zeros(self.repetitions, dtype=bool)
@@ -310,9 +311,11 @@ class _Loop:
             # Keep the positions, free the memory: generation k stays at models[k - 1].
             for old in range(len(models) - self.cycle.lookback):
                 models[old] = None
+        if self.loses:
+            self.gone = self.gone | learner.lost(model)
+            if self.gone.all():
+                raise Diverged("every repetition is lost")
         columns = self._columns(learner.track(model, **asked["track"]))
-        if isinstance(learner, LosesRepetitions):
-            self._lose(learner.lost(model), columns)
         self.records.append({"drawn": drawn, "trained": trained, **columns})
 
     def _eat(self, t: int, rng) -> tuple[Any, np.ndarray, np.ndarray]:
@@ -424,16 +427,10 @@ class _Loop:
                 f"{name} must track the same numbers in every round, but {', '.join(other)} "
                 f"differs between round 1 and round {self.rounds + 1}"
             )
-        return columns
-
-    def _lose(self, lost: np.ndarray, columns: dict[str, np.ndarray]) -> None:
-        """Missing values in place of what was tracked where a repetition is lost, for good."""
-        self.gone = self.gone | lost
-        if self.gone.all():
-            raise Diverged("every repetition is lost")
         if self.gone.any():
             for key, values in columns.items():
                 columns[key] = np.where(self.gone, np.nan, values)
+        return columns
 
     # --- The frame, and what a checkpoint keeps -----------------------------------------------
 
@@ -624,7 +621,10 @@ def _check_fit(learner, cycle, rng, first, truth) -> None:
         raise TypeError(f"the truth of {name} is None, so there is nothing to draw real items from")
     if cycle.pooled and not isinstance(learner, PoolsSamples):
         raise TypeError(f"{name} cannot pool samples, so an accumulating cycle does not fit it")
-    if cycle.reuses_first and not isinstance(learner, ReusesSamples):
+    if first is not None and not isinstance(first, First):
+        raise TypeError(f"a given first round is a First(...), not {_named(first)}")
+    needed = PoolsSamples if first is not None and first.part is not None else ReusesSamples
+    if cycle.reuses_first and not isinstance(learner, needed):
         raise TypeError(
             f"{name} cannot use a sample again, so a cycle with fixed real data does not fit it"
         )
@@ -645,8 +645,6 @@ def _check_fit(learner, cycle, rng, first, truth) -> None:
         raise TypeError(f"{name} has no score for its items, so nothing can be selected")
     if cycle.budget is not None:
         _check_budget(learner, cycle)
-    if first is not None and not isinstance(first, First):
-        raise TypeError(f"a given first round is a First(...), not {_named(first)}")
     if first is not None and first.sample is None and first.model is None:
         raise ValueError("a given first round needs a sample or a model")
     if not isinstance(rng, np.random.Generator):

@@ -142,6 +142,22 @@ def test_the_example_of_the_intro_runs_in_a_light_environment(light):
     assert str(light[1]) in done.stdout
 
 
+def test_a_light_environment_keeps_checkpoints(light):
+    code = (
+        "import tempfile\n"
+        "from stlcore.cycles import full_synthetic\n"
+        "from stlcore.learners import Categorical\n"
+        "from stlcore.loop import run\n"
+        "from stlcore.streams import stream\n"
+        "folder = tempfile.mkdtemp()\n"
+        "frames = [run(Categorical([0.5, 0.5]), full_synthetic(), 9, t, 2, stream(1),"
+        " checkpoint=folder) for t in (3, 5)]\n"
+        "print(len(frames[1]))"
+    )
+    done = call(light, "-c", code)
+    assert done.stdout.split() == ["10"], done.stderr
+
+
 @pytest.mark.parametrize(
     ("code", "extra"),
     [

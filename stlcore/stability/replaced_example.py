@@ -134,7 +134,7 @@ def recursive_stability(
 
     beside, outside = real(max(plan.again, 1) - 1), real(size - max(plan.again, 1))
     parts = [together(beside, example) for example in (real(1), real(1))]
-    first = [First(together(outside, part), part if plan.again else None) for part in parts]
+    first = [First(together(outside, part), part) for part in parts]
     gamma = []
     run_pair(
         learner,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import chisquare, multivariate_hypergeom
 
 from stlcore.learners.base import Learner, PoolsSamples, ReusesSamples
@@ -97,3 +99,43 @@ def test_check_law_looks_at_every_row():
     assert check_law("the law", law).tolist() == law
     with pytest.raises(ValueError, match="the law must sum to 1"):
         check_law("the law", [[0.5, 0.5], [0.3, 0.6]])
+
+
+# --- Common uniforms -----------------------------------------------------------------------------
+
+
+@given(
+    law=st.lists(st.floats(0.01, 1), min_size=2, max_size=6),
+    size=st.lists(st.integers(1, 30), min_size=1, max_size=4),
+)
+def test_coupled_counts_are_the_classes_of_the_uniforms(law, size):
+    law, size = np.array(law) / sum(law), np.array(size)
+    counts = Categorical(law).coupled([law], np.ones(1), size, stream(5, "uniforms"))
+    uniforms = stream(5, "uniforms").random((len(size), size.max()))
+    for row, numbers, n in zip(counts, uniforms, size, strict=True):
+        classes = np.minimum(np.searchsorted(law.cumsum(), numbers[:n], "right"), len(law) - 1)
+        assert np.array_equal(row, np.bincount(classes, minlength=len(law)))
+
+
+def test_coupled_counts_have_the_law_of_the_mixture(follows):
+    one, two = np.array([0.5, 0.3, 0.2]), np.array([0.0, 0.1, 0.9])
+    weights, size = np.array([0.25, 0.75]), np.full(20_000, 7)
+    counts = Categorical(one).coupled([one, two], weights, size, stream(5, "law"))
+    mean = 7 * (0.25 * one + 0.75 * two)
+    assert follows(counts, mean)
+    assert follows((counts - mean) ** 2, mean * (1 - mean / 7))
+    assert not follows(counts, 7 * (0.3 * one + 0.7 * two))
+
+
+def test_two_coupled_classes_differ_as_little_as_two_laws_can(follows):
+    """The mean number of items that differ is the total variation distance times the size."""
+    one, two, size = np.array([0.5, 0.5]), np.array([0.4, 0.6]), np.full(20_000, 200)
+    learner = Categorical(one)
+    first, second = (learner.coupled([p], np.ones(1), size, stream(5, "pair")) for p in (one, two))
+    assert (first[:, 0] >= second[:, 0]).all()
+    moved = (first - second)[:, :1]
+    assert follows(moved, [20])
+    assert follows((moved - 20) ** 2, [200 * 0.1 * 0.9])
+    # Copies of one generator do not do it: large binomial counts are accepted or rejected.
+    plain = [learner.sample([p], np.ones(1), size, stream(5, "pair")) for p in (one, two)]
+    assert not follows(((plain[0] - plain[1])[:, :1] - 20) ** 2, [200 * 0.1 * 0.9])

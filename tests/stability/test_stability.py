@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from stlcore.cycles import balanced, fixed_real, fresh_mixture, full_synthetic
+from stlcore.learners.categorical import Categorical
 from stlcore.learners.gaussian import Gaussian, GaussianMean, Normal
 from stlcore.learners.logistic import Classifier, Logistic
 from stlcore.schedules import Share
@@ -205,6 +206,35 @@ def test_the_normal_mean_obeys_the_formula_too():
     frame = recursive_stability(GaussianMean(0, 1), fixed_real(0.3), 50, 12, 8, stream(1, "g"))
     gamma = frame.pivot(index="generation", columns="repetition", values="gamma").to_numpy()
     assert gamma == pytest.approx(gain(0.3, np.arange(13))[:, None] * gamma[0], rel=1e-9)
+
+
+def growth(learner):
+    """Growth of gamma over ten mixings at a real share of 0.3, with its standard error."""
+    frame = recursive_stability(learner, fixed_real(0.3), 200, 10, 4000, stream(1, "growth"))
+    gamma = frame.pivot(index="repetition", columns="generation", values="gamma")
+    ratio = gamma[10].mean() / gamma[0].mean()
+    error = (gamma[10] - ratio * gamma[0]).sem() / gamma[0].mean()
+    return ratio, error, frame["coupling"].unique().tolist()
+
+
+def test_counts_obey_the_formula_where_their_draws_are_coupled():
+    """Two classes: a common uniform changes sides with the probability that the law moved by."""
+    ratio, error, coupling = growth(Categorical([0.5, 0.5]))
+    assert coupling == ["common uniforms"]
+    expected = gain(0.3, 10)  # 3.27
+    assert abs(ratio - expected) < 6 * error  # false alarm 2e-9
+    assert error < 0.1
+
+    class Copies:
+        """The same, drawn by copies of one generator: binomial draws accept and reject."""
+
+        truth = np.array([0.5, 0.5])
+        sample, fit, track = Categorical.sample, Categorical.fit, Categorical.track
+        pool = Categorical.pool
+
+    ratio, error, coupling = growth(Copies())
+    assert coupling == ["copies of one generator"]
+    assert ratio - 6 * error > 2 * expected
 
 
 def test_an_amplifier_forgets_nothing_below_its_critical_share():
