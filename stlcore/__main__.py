@@ -94,7 +94,7 @@ def _list(options) -> int:
         record = records.get(page.id)
         state = "never run"
         if record:
-            rows = [row for row in record["claims"] if not row["control"]]
+            rows = [row for row in record["claims"] if not row["control_of"]]
             held = sum(row["verdict"] == "reproduced" for row in rows)
             run = record["provenance"]
             state = f"{held}/{len(rows)} claims, {run['seconds']:.1f} s on {run['finished']}"
@@ -123,7 +123,7 @@ def _run(options) -> int:
         given["profile"] = options.profile
     output = options.output or repository.ROOT / "runs" / f"{page.path.stem}.ipynb"
     record = run_page(page, output, given)
-    rows = [row for row in record["claims"] if not row["control"]]
+    rows = [row for row in record["claims"] if not row["control_of"]]
     held = sum(row["verdict"] == "reproduced" for row in rows)
     print(
         f"{page.id}: {held} of {len(rows)} claims reproduced in "
@@ -153,7 +153,7 @@ def _claims(options) -> int:
             raise UsageError(f"cannot write {options.markdown}: {error.strerror}") from None
     else:
         for row in rows:
-            control = "control " if row["control"] else ""
+            control = f"control of {row['control_of']} " if row["control_of"] else ""
             print(f"{row['id']:<9} {control}{row['verdict']}: {row['sentence']}")
     return 0
 

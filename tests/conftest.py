@@ -110,10 +110,10 @@ page.show(figure)
 ```
 
 ```{code-cell} ipython3
-page.claims.check("The mean is small.", values.mean(), "<=", 1, source="Paper C, Theorem 0")
-page.claims.control("The mean is negative.", values.mean(), "<=", 0)
+claim = page.claims.check("The mean is small.", values.mean(), "<=", 1, mark="observed")
+page.claims.control(claim, "The mean is negative.", expected=0)
 if fail == "claim":
-    page.claims.check("One is two.", 1, "==", 2, source="Paper C, Theorem 0")
+    page.claims.check("One is two.", 1, "==", 2, mark="observed")
 page.finish()
 ```
 

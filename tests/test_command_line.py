@@ -220,7 +220,7 @@ def test_claims_as_text(with_runs, capsys):
     assert (code, err) == (0, [])
     assert out == [
         "C-90.1    reproduced: The mean is small.",
-        "C-90.2    control not reproduced: The mean is negative.",
+        "C-90.2    control of C-90.1 not reproduced: The mean is negative.",
     ]
 
 
@@ -229,10 +229,10 @@ def test_claims_as_json(with_runs, executed, capsys):
     rows = json.loads(capsys.readouterr().out)
     assert rows == executed[0]["claims"]
     for row in rows:
-        for key in ("id", "page", "source", "sentence", "measured", "expected", "tolerance"):
+        for key in ("id", "page", "mark", "key", "control_of", "power", "sentence", "measured"):
             assert key in row
         assert row["false_alarm"] == 0
-        assert row["control"] is (row["verdict"] == "not reproduced")
+        assert (row["control_of"] is not None) is (row["verdict"] == "not reproduced")
 
 
 def test_claims_as_a_page(with_runs, capsys):

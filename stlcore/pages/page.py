@@ -33,9 +33,10 @@ with extra("book"):
     from IPython.display import HTML, display
     from myst_nb import glue
 
-__all__ = ["RECORD_MIME", "Page", "read_result"]
+__all__ = ["RECORD_MIME", "WORDS_MIME", "Page", "read_result"]
 
 RECORD_MIME = "application/vnd.stlcore.record+json"
+WORDS_MIME = "application/vnd.stlcore.words+json"
 
 
 @dataclass
@@ -108,15 +109,26 @@ class Page:
             "command": provenance.command(self.name, self.parameters),
         }
 
-    def show(self, figure, origin: dict[str, Any] | None = None) -> None:
+    def show(self, figure, origin: dict[str, Any] | None = None, **words: Any) -> None:
         """Display a figure with its provenance line below it, and close it.
 
-        ``origin`` is the provenance of a kept result, if the figure shows one.
+        Parameters
+        ----------
+        figure : matplotlib.figure.Figure
+            What to show.
+        origin : dict, optional
+            The provenance of a kept result, if the figure shows one.
+        **words
+            Values for the figure's caption and alt text, where ``[[name]]`` or
+            ``[[name:.2f]]`` stands for each, so that both say what this run drew.
         """
         import matplotlib.pyplot as plt
 
         display(figure)
         plt.close(figure)
+        if words:
+            plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in words.items()}
+            display({WORDS_MIME: plain, "text/plain": ""}, raw=True)
         display(HTML(provenance.line(origin or self.provenance())))
 
     def glue(self, **values: Any) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 
 from stlcore.lazy import extra
 from stlcore.pages import provenance, repository
-from stlcore.pages.page import RECORD_MIME
+from stlcore.pages.page import RECORD_MIME, WORDS_MIME
 from stlcore.pages.parameters import TYPES, by_profile, check_value
 from stlcore.pages.repository import UsageError
 
@@ -265,7 +265,9 @@ def _tidy(notebook: Path) -> None:
             cell["id"] = "injected-parameters"  # papermill's is random
         if cell.cell_type != "code":
             continue
-        cell.outputs = [o for o in cell.outputs if RECORD_MIME not in o.get("data", {})]
+        _fill_in(cell)
+        hidden = {RECORD_MIME, WORDS_MIME}
+        cell.outputs = [o for o in cell.outputs if not hidden & set(o.get("data", {}))]
         lines = [
             o for o in cell.outputs if provenance.MARK in o.get("data", {}).get("text/html", "")
         ]
@@ -281,6 +283,23 @@ def _tidy(notebook: Path) -> None:
             cells.append(below)
     content.cells = cells
     nbformat.write(content, notebook)
+
+
+def _fill_in(cell: nbformat.NotebookNode) -> None:
+    """Put the values of the run into the caption and the alt text of its figure."""
+    words = [o.data[WORDS_MIME] for o in cell.outputs if WORDS_MIME in o.get("data", {})]
+
+    def value(found: re.Match) -> str:
+        try:
+            return ("{" + found[1] + "}").format(**words[0])
+        except (IndexError, KeyError):
+            raise UsageError(f"the page gives no value for {found[0]} to page.show") from None
+
+    if "mystnb" in cell.metadata:
+        for part, name in (("figure", "caption"), ("image", "alt")):
+            texts = cell.metadata["mystnb"].get(part, {})
+            if name in texts:
+                texts[name] = re.sub(r"\[\[([^\[\]]+)\]\]", value, texts[name])
 
 
 def keep_results(page: NotebookPage, record: dict[str, Any]) -> list[Path]:

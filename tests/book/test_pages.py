@@ -11,6 +11,7 @@ import pytest
 from stlcore.pages.parameters import by_profile, check_value
 from stlcore.pages.repository import ROOT
 from stlcore.pages.runner import NotebookPage, pages, pair, student_version
+from stlcore.pages.sources import find_source
 
 PAGES = pages()
 HEADINGS = [
@@ -28,6 +29,7 @@ MARKS = {
     "success": "derived",
     "warning": "choice",
     "danger": "reconstructed",
+    "info": "observed",
 }
 STATEMENTS = "theorem|lemma|definition|proposition|corollary|remark|algorithm|assumption|example"
 
@@ -160,6 +162,15 @@ def test_every_statement_begins_with_its_mark(page):
         assert re.match(r"\{bdg-\w+\}`\w+`", lines[0]), f"'{title}' does not begin with a mark"
 
 
+def test_a_statement_of_a_paper_names_its_source(page):
+    for title, body in directives(prose(page), f"prf:(?:{STATEMENTS})"):
+        for mark, rest in re.findall(r"\{bdg-\w+\}`(paper|reconstructed)`([^\n]*)", body):
+            keys = re.findall(r"\{source\}`([\w.-]+)`", rest)
+            assert keys, f"'{title}' is marked {mark} without a {{source}} on the same line"
+            for key in keys:
+                find_source(mark, key)
+
+
 def test_marks_have_their_colours(page):
     for colour, mark in re.findall(r"\{bdg-([\w-]+)\}`([^`]+)`", prose(page)):
         assert MARKS.get(colour) == mark
@@ -253,10 +264,12 @@ def test_figures_have_words(page):
         assert len(figure.get("caption", "")) >= 40, "the caption explains every line and band"
         assert len(image.get("alt", "")) >= 40, "the alt text states the finding"
         assert not is_shown(cell), "a cell that plots is tagged hide-input"
-        last = ast.unparse(ast.parse(cell.source).body[-1])
-        assert re.fullmatch(r"page\.show\(\w+(, \w+)?\)", last), (
-            "a figure's cell ends with page.show(fig)"
-        )
+        last = ast.parse(cell.source).body[-1].value
+        assert ast.unparse(last.func) == "page.show", "a figure's cell ends with page.show(fig)"
+        wanted = re.findall(r"\[\[(\w+)", figure["caption"] + image["alt"])
+        given = [keyword.arg for keyword in last.keywords]
+        if None not in given:  # page.show(fig, **values) is looked at when the page runs
+            assert set(wanted) == set(given) - {"origin"}
 
 
 def test_figures_are_read(page):
@@ -264,19 +277,63 @@ def test_figures_are_read(page):
 
 
 def test_claims_and_controls(page):
-    claims = calls(page, r"claims\.(check|test|not_testable)")
-    controls = calls(page, r"claims\.control")
-    assert claims
-    assert controls
-    for _, claim in claims:
-        named = {keyword.arg for keyword in claim.keywords}
-        assert "source" in named or None in named
-    for _, test in calls(page, r"claims\.test"):
-        (level,) = (k.value for k in test.keywords if k.arg == "level")
-        if isinstance(level, ast.Constant):
-            assert 0 < level.value <= 1e-3
-            if level.value > 1e-4:  # only where the page says why
-                assert re.search(r"false.alarm", prose(page)), f"why a level of {level.value}?"
+    assert calls(page, r"claims\.(check|test|effect)")
+    assert calls(page, r"claims\.control")
+    for _, call in calls(page, r"claims\.(test|effect)"):
+        for level in (k.value for k in call.keywords if k.arg == "level"):
+            if isinstance(level, ast.Constant):
+                assert 0 < level.value <= 1e-3
+                if level.value > 1e-4:  # only where the page says why
+                    assert re.search(r"false.alarm", prose(page)), f"why a level of {level.value}?"
+
+
+def test_a_false_alarm_rate_typed_by_hand_is_derived(page):
+    for number, call in calls(page, r"claims\.check"):
+        if any(k.arg == "false_alarm" for k in call.keywords):
+            source = code_cells(page)[number].source
+            assert re.search(r"# .*false alarm", source), "a comment says where the rate is from"
+
+
+def test_no_two_claims_have_the_same_words(page):
+    said = [
+        call.args[place].value
+        for name, place in ((r"claims\.(check|test|effect)", 0), (r"claims\.control", 1))
+        for _, call in calls(page, name)
+        if isinstance(call.args[place], ast.Constant)
+    ]
+    assert sorted(set(said)) == sorted(said)
+
+
+def called(tree: ast.AST, names: dict[str, str]) -> set[str]:
+    """The calls that an expression contains or that its names come from, but NumPy's."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and not ast.unparse(node.func).startswith("np."):
+            found.add(ast.unparse(node))
+        if isinstance(node, ast.Name) and node.id in names:
+            found.add(names[node.id])
+    return found
+
+
+def test_the_two_sides_of_a_claim_come_from_two_calls(page):
+    names = {}
+    for cell in code_cells(page):
+        for node in ast.walk(ast.parse(cell.source)):
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+                if ast.unparse(node.value.func).startswith("np."):
+                    continue
+                for target in node.targets:
+                    for name in ast.walk(target):
+                        if isinstance(name, ast.Name):
+                            names[name.id] = ast.unparse(node.value)
+    for _, call in calls(page, r"claims\.check"):
+        measured, _, expected = call.args[1:4]
+        same = called(measured, names) & called(expected, names)
+        assert not same, f"{ast.unparse(call.args[0])}: both sides come from {same}"
+
+
+def test_no_cell_is_empty(page):
+    assert all(cell.source.strip() for cell in page.notebook.cells)
 
 
 def test_nothing_is_claimed_after_the_end(page):
@@ -292,13 +349,17 @@ def test_random_numbers_come_from_named_streams(page):
         assert len(call.args) >= 2, f"{ast.unparse(call)} has no name"
 
 
-def test_glued_values_exist(page):
+def test_glued_values_exist_and_are_read(page):
+    everywhere = "\n".join(prose(other) for other in PAGES)
     used = re.findall(r"\{glue:\w*\}`([\w.]+?)(?::[^`]*)?`", prose(page))
+    from_elsewhere = re.findall(rf"{page.path.stem}\.ipynb::([\w.]+)", everywhere)
     glued, open_ended = set(), False
     for _, call in calls(page, r"page\.glue"):
         glued |= {keyword.arg for keyword in call.keywords if keyword.arg}
         open_ended |= any(keyword.arg is None for keyword in call.keywords)
     assert open_ended or set(used) <= glued, f"never glued: {sorted(set(used) - glued)}"
+    unread = glued - set(used) - set(from_elsewhere)
+    assert not unread, f"glued and never read: {sorted(unread)}"
 
 
 def test_citations_exist(page):

@@ -158,6 +158,8 @@ def test_what_cannot_be_tested(samples, expected, message):
         max_deviation_test(samples, expected, stream(17, "refused"))
 
 
+TWO = ("one stream", "another")
+
 # --- total variation ---------------------------------------------------------------------
 
 
@@ -285,7 +287,11 @@ def test_mean_score_has_the_tail_of_students_t():
 
 def test_scores_stay_finite_where_the_tail_vanishes():
     values = 1 + 1e-9 * np.random.default_rng(5).standard_normal(400)
-    assert mean_score(values) == difference_score(values, -values) == pytest.approx(37.5, abs=0.1)
+    assert (
+        mean_score(values)
+        == difference_score(values, -values, streams=TWO)
+        == pytest.approx(37.5, abs=0.1)
+    )
 
 
 @pytest.mark.parametrize(
@@ -329,6 +335,11 @@ def test_mean_squares_that_cannot_be_tested(squares, expected, message):
         mean_square_test(squares, expected)
 
 
+def test_groups_of_one_stream_are_paired():
+    with pytest.raises(ValueError, match="both groups come from the stream 'loop'"):
+        difference_score([1, 2], [3, 5], streams=("loop", "loop"))
+
+
 def test_difference_score_is_welchs_t():
     rng = stream(5, "welch")
     first, second = rng.normal(1, 1, 6), rng.normal(0, 3, 9)
@@ -336,9 +347,9 @@ def test_difference_score_is_welchs_t():
     degrees = sum(parts) ** 2 / (parts[0] ** 2 / 5 + parts[1] ** 2 / 8)
     ratio = (first.mean() - second.mean()) / np.sqrt(sum(parts))
     assert ratio > 0
-    score = difference_score(first, second)
+    score = difference_score(first, second, streams=TWO)
     assert norm.sf(score) == pytest.approx(student.sf(ratio, degrees), rel=1e-9)
-    assert difference_score(second, first) == -score
+    assert difference_score(second, first, streams=TWO) == -score
 
 
 @pytest.mark.parametrize(
@@ -352,4 +363,4 @@ def test_difference_score_is_welchs_t():
 )
 def test_groups_without_a_difference_score(groups, message):
     with pytest.raises(ValueError, match=message):
-        difference_score(*groups)
+        difference_score(*groups, streams=TWO)

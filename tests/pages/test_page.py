@@ -202,8 +202,8 @@ def shown(monkeypatch):
 
 def test_finish_hands_over_the_record(shown):
     page = Page.start("C-02", namespace())
-    page.claims.check("s", 1, "==", 1, source="Paper C")
-    page.claims.control("wrong", 2, "==", 1)
+    claim = page.claims.check("s", 1, "==", 1, mark="derived")
+    page.claims.control(claim, "wrong", measured=2)
     page.keep("risks", pd.DataFrame({"round": [1, 2], "risk": [0.5, 0.25]}))
     page.finish()
     assert shown[0] is page.claims
@@ -216,7 +216,7 @@ def test_finish_hands_over_the_record(shown):
 
 def test_finish_fails_on_a_surprise_but_shows_it_first(shown):
     page = Page.start("C-02", namespace())
-    page.claims.check("s", 1, "==", 2, source="Paper C")
+    page.claims.check("s", 1, "==", 2, mark="derived")
     with pytest.raises(ClaimError, match=r"C-02.1 came out 'not reproduced'"):
         page.finish()
     assert shown[0] is page.claims
@@ -249,8 +249,8 @@ def test_a_page_works_without_the_repository(shown, tmp_path, monkeypatch):
 
     monkeypatch.setattr(stlcore.pages.repository, "ROOT", tmp_path)
     page = Page.start("X-01", namespace())
-    page.claims.check("s", 1, "==", 1, source="ours")
-    page.claims.control("wrong", 2, "==", 1)
+    claim = page.claims.check("s", 1, "==", 1, mark="derived")
+    page.claims.control(claim, "wrong", measured=2)
     page.show(plt.figure())
     page.finish()
     assert page.kept("anything") is None
