@@ -69,8 +69,9 @@ class Each:
     other repetitions go on.
 
     A checkpoint needs models that consist of arrays and numbers in dictionaries, lists and
-    tuples, or networks with ``blank``, and items in an array or a list of texts. Its identity holds the source code of
-    the functions and the real items, and not what the functions take from outside.
+    tuples, or networks with ``blank``, and items in an array or a list of texts. Its
+    identity holds the source code of the functions and the real items, and not what the
+    functions take from outside.
     The parameters that :mod:`stlcore.stability` changes are the floats of such a model.
     """
 
@@ -186,7 +187,7 @@ class Each:
     def given(self, items: Any, repetitions: int = 1) -> list[Items]:
         """Real items of one's own as a sample, the same ones in every repetition.
 
-        For :class:`~stlcore.loop.First` and :func:`~stlcore.stability.collapse_criterion`.
+        For :class:`~stlcore.loop.First` and the collapse criterion (:mod:`stlcore.stability`).
         """
         count = _length(items)
         return [Items(items, Sources(np.zeros(count, int), np.ones(count, int)))] * repetitions

@@ -22,7 +22,7 @@ from stlcore.theory.contamination import Verdict, classify, mean_inverse, risk
 
 __all__ = ["KEEP_ALL", "Plan", "effective_size", "fresh_needed"]
 
-#: No filter: every item is kept.
+#: A filter that keeps every item.
 KEEP_ALL = Filter(type1=0.0, type2=1.0)
 #: `classify` looks this far ahead where it has to sum.
 HORIZON = 1_000_000
