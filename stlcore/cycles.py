@@ -85,7 +85,7 @@ class Selection(NamedTuple):
     keep: float
     """Share of the candidates that is kept, at least one of them."""
     among: Literal["synthetic", "all"]
-    """Candidates: the synthetic items of the round, or all its new ones."""
+    """Whether the synthetic items of a round are the candidates, or all its new ones."""
 
 
 def filtered_share(share, type1: float, type2: float):

@@ -118,6 +118,7 @@ FOURTH_ORDER = Kernel(
     density=lambda x: (3 - np.square(x)) / 2 * _normal_density(x),
     draw=_draw_fourth_order,
 )
+#: All four.
 KERNELS = (GAUSSIAN, LAPLACE, UNIFORM, FOURTH_ORDER)
 
 

@@ -303,7 +303,7 @@ class _Loop:
             model = self.first.model
         else:
             previous = models[-1] if models else None
-            before = _copied(previous) if t == 2 else None
+            before = _copied(previous)
             model = learner.fit(sample, previous, **asked["fit"])
             _check_previous(learner, model, previous, before)
         models.append(model)
@@ -694,7 +694,7 @@ def _same(one: np.ndarray, other: np.ndarray) -> bool:
 
 def _check_previous(learner, model, previous, before) -> None:
     """Refuse a fit that changes the last model in place: later rounds may draw from it."""
-    changed = before and any(
+    changed = any(
         place in before and not _same(before[place], array) for place, array in arrays_in(previous)
     )
     if changed or (previous is not None and model is previous):

@@ -1,7 +1,8 @@
 """Real data: where it comes from, under which licence, and a checksum that pins it.
 
 A loader returns the same data on every machine that has the same sources, and raises
-:class:`MissingDataError`, with one sentence that says how to get what is missing.
+:class:`~stlcore.data.corpus.MissingDataError`, with one sentence that says how to get what is
+missing.
 Learners and pages use it.
 """
 

@@ -1,6 +1,6 @@
 """Tokenisers: byte-level BPE trained on a corpus, and the one that GPT-2 came with.
 
-Both are :class:`tokenizers.Tokenizer` objects: any text has tokens, and decoding
+Both are ``tokenizers.Tokenizer`` objects: any text has tokens, and decoding
 them gives the text back. A perplexity belongs to its vocabulary, so numbers of
 two tokenisers compare only as bits per byte.
 """

@@ -55,7 +55,11 @@ class Each:
         ``score(items)`` returns one number an item, higher for better ones, for cycles
         that select.
     track : callable, optional
-        ``track(model)`` returns numbers to record by name, each a number or a vector.
+        ``track(model)`` returns numbers to record by name, each a number or a vector. It may
+        ask for ``round``, too.
+    blank : callable, optional
+        ``blank()`` returns a network that is not trained yet. Where models are networks of
+        PyTorch, a checkpoint keeps their weights and puts them into one.
 
     Notes
     -----
@@ -65,8 +69,9 @@ class Each:
     other repetitions go on.
 
     A checkpoint needs models that consist of arrays and numbers in dictionaries, lists and
-    tuples, and items in an array or a list of texts. Its identity holds the source code of
-    the functions and the real items, and not what the functions take from outside.
+    tuples, or networks with ``blank``, and items in an array or a list of texts. Its
+    identity holds the source code of the functions and the real items, and not what the
+    functions take from outside.
     The parameters that :mod:`stlcore.stability` changes are the floats of such a model.
     """
 
@@ -77,15 +82,17 @@ class Each:
         draw: Callable,
         score: Callable | None = None,
         track: Callable | None = None,
+        blank: Callable | None = None,
     ) -> None:
-        functions = {"fit": fit, "draw": draw, "score": score, "track": track}
+        functions = {"fit": fit, "draw": draw, "score": score, "track": track, "blank": blank}
         for name, function in functions.items():
-            if not callable(function) and not (function is None and name in ("score", "track")):
+            if not callable(function) and not (function is None and name not in ("fit", "draw")):
                 raise TypeError(f"{name} must be a function, not {type(function).__name__}")
         if not callable(truth) and _length(truth) == 0:
             raise ValueError("there are no real items")
         self.truth, self._functions = truth, functions
         self._asked = [name for name in OPTIONAL if wants(fit, name)]
+        self._tracks_rounds = wants(track, "round")
         if score is not None:
             self.best = self._best  # only with a score can anything be selected
 
@@ -157,11 +164,17 @@ class Each:
         """Whether a model has diverged."""
         return np.array([one is None for one in model])
 
-    def track(self, model: list) -> dict[str, np.ndarray]:
+    def track(self, model: list, round: Round) -> dict[str, np.ndarray]:
         """What ``track`` says of every model; missing for lost ones."""
         if self._functions["track"] is None:
             return {}
-        found = [None if one is None else self._functions["track"](one) for one in model]
+        asked = [{} for _ in model]
+        if self._tracks_rounds:
+            asked = [{"round": Round(round.number, own)} for own in round.rng.spawn(len(model))]
+        found = [
+            None if one is None else self._functions["track"](one, **extra)
+            for one, extra in zip(model, asked, strict=True)
+        ]
         some = next((numbers for numbers in found if numbers is not None), {})
         missing = {name: np.full(np.shape(value), np.nan) for name, value in some.items()}
         return {
@@ -170,6 +183,14 @@ class Each:
         }
 
     # --- Samples ---------------------------------------------------------------------------
+
+    def given(self, items: Any, repetitions: int = 1) -> list[Items]:
+        """Real items of one's own as a sample, the same ones in every repetition.
+
+        For :class:`~stlcore.loop.First` and the collapse criterion (:mod:`stlcore.stability`).
+        """
+        count = _length(items)
+        return [Items(items, Sources(np.zeros(count, int), np.ones(count, int)))] * repetitions
 
     def count(self, sample: list[Items]) -> np.ndarray:
         """Number of items of each repetition."""
@@ -225,6 +246,11 @@ class Each:
         """Models or items as arrays."""
         arrays = {}
         for r, part in enumerate(value):
+            if hasattr(part, "state_dict") and self._functions["blank"] is None:
+                raise TypeError(
+                    f"to keep a {type(part).__name__} in a checkpoint, Each needs blank=, a "
+                    "function that makes an untrained one"
+                )
             if isinstance(part, Items):
                 part = (part.values, tuple(part.sources))
             arrays |= _packed(part, str(r))
@@ -233,7 +259,8 @@ class Each:
 
     def unpack(self, arrays: Mapping[str, np.ndarray]) -> list:
         """Models or items as they were."""
-        value = [_unpacked(arrays, str(r)) for r in range(int(arrays["count"]))]
+        blank = self._functions["blank"]
+        value = [_unpacked(arrays, str(r), blank) for r in range(int(arrays["count"]))]
         if not arrays["items"]:
             return value
         return [Items(values, Sources(*sources)) for values, sources in value]
@@ -333,6 +360,9 @@ def _packed(value: Any, place: str) -> dict[str, np.ndarray]:
         return {f"{place}/n": np.asarray(value)}
     if value is None:
         return {f"{place}/0": np.zeros(0)}
+    if hasattr(value, "state_dict"):
+        weights = {key: part.detach().cpu().numpy() for key, part in value.state_dict().items()}
+        return {f"{place}/w": np.array(value.training), **_packed(weights, f"{place}.w")}
     if isinstance(value, list) and value and all(map(_is_text, value)):
         coded = [text.encode("utf-8", "surrogatepass") for text in value]
         ends = np.cumsum([len(text) for text in coded])
@@ -353,13 +383,18 @@ def _packed(value: Any, place: str) -> dict[str, np.ndarray]:
     )
 
 
-def _unpacked(arrays: Mapping[str, np.ndarray], place: str) -> Any:
+def _unpacked(arrays: Mapping[str, np.ndarray], place: str, blank: Callable | None) -> Any:
     if f"{place}/a" in arrays:
         return arrays[f"{place}/a"]
     if f"{place}/n" in arrays:
         return arrays[f"{place}/n"].item()
     if f"{place}/0" in arrays:
         return None
+    if f"{place}/w" in arrays:
+        network, weights = blank(), _unpacked(arrays, f"{place}.w", blank)
+        like = network.state_dict()
+        network.load_state_dict({key: like[key].new_tensor(w) for key, w in weights.items()})
+        return network.train(bool(arrays[f"{place}/w"]))
     if f"{place}/s" in arrays:
         ends, body = arrays[f"{place}/e"].tolist(), arrays[f"{place}/s"].tobytes()
         starts = [0, *ends[:-1]]
@@ -368,7 +403,7 @@ def _unpacked(arrays: Mapping[str, np.ndarray], place: str) -> Any:
         ]
     for make in (list, tuple, dict):
         if (keys := arrays.get(f"{place}/{make.__name__}")) is not None:
-            parts = [_unpacked(arrays, f"{place}.{k}") for k in range(len(keys))]
+            parts = [_unpacked(arrays, f"{place}.{k}", blank) for k in range(len(keys))]
             return dict(zip(keys.tolist(), parts, strict=True)) if make is dict else make(parts)
     raise KeyError(place)
 

@@ -93,7 +93,7 @@ class Page:
 
     @property
     def name(self) -> str:
-        """The id as the command line and file names write it: ``c10``."""
+        """The id as the command line and file names write it, ``c10`` for example."""
         return self.id.replace("-", "").lower()
 
     def provenance(self) -> dict[str, Any]:

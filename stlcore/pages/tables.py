@@ -21,7 +21,7 @@ def show_table(rows: Iterable[Sequence]) -> None:
     ----------
     rows : iterable of sequences
         The first cell of a row is its heading. Cells may contain HTML, so text
-        that comes from data must be escaped (:func:`html.escape`).
+        that comes from data must be escaped (``html.escape``).
     """
     body = "".join(
         "<tr>" + _cell("th", head) + "".join(_cell("td", cell) for cell in rest) + "</tr>"

@@ -48,7 +48,8 @@ class Criterion:
     response : Response
         The mean response operator K and its radius.
     gamma : pandas.DataFrame
-        Recursive stability of every generation, as :func:`stlcore.stability.summary` gives it.
+        Recursive stability of every generation, as
+        :func:`~stlcore.stability.replaced_example.summary` gives it.
     trajectory : ndarray, shape (rounds + 1,)
         Predicted root mean square distance of every generation's parameters from the first
         model's, whose own distance is 0.
@@ -141,7 +142,8 @@ def collapse_criterion(
     Parameters
     ----------
     learner : Learner
-        What trains; its models must have parameters, see :func:`stlcore.stability.to_vector`.
+        What trains; its models must have parameters, see
+        :func:`~stlcore.stability.response.to_vector`.
     data : sample
         The real data, as the learner's ``sample`` gives them, repetition axis of length 1.
     cycle : Cycle

@@ -47,7 +47,8 @@ def linear_attention_moments(
     rho : float
         The gain, which is also the spectral radius of the mean response.
     alpha : float
-        Share of real pairs; :math:`\alpha n` is rounded as :func:`real_count` does.
+        Share of real pairs; :math:`\alpha n` is rounded as
+        :func:`~stlcore.theory.recursive_stability.real_count` does.
     n, d : int
         Pairs in a prompt, and dimension of the inputs.
     noise : float

@@ -23,7 +23,7 @@ from stlcore.theory.limits import settled
 
 __all__ = ["KEEP_ALL", "Plan", "effective_size", "fresh_needed"]
 
-#: No filter: every item is kept.
+#: A filter that keeps every item.
 KEEP_ALL = Filter(type1=0.0, type2=1.0)
 #: `classify` looks this far ahead where it has to sum.
 HORIZON = 1_000_000

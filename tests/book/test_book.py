@@ -17,8 +17,10 @@ HARMLESS = "THEBE_JS_URL"  # the theme declares it twice; nothing depends on it
 def chapters():
     """File names of all chapters, without suffix, as the table of contents lists them."""
     contents = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text(encoding="utf-8"))
-    parts = [chapter["file"] for part in contents["parts"] for chapter in part["chapters"]]
-    return [contents["root"], *parts]
+    found = [contents["root"]]
+    for chapter in (chapter for part in contents["parts"] for chapter in part["chapters"]):
+        found += [chapter["file"], *(section["file"] for section in chapter.get("sections", []))]
+    return found
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -25,7 +25,7 @@ with extra("torch"):
     import torch
     from torch import Tensor
 
-__all__ = ["Diffusion", "EmpiricalLaw"]
+__all__ = ["Diffusion", "EmpiricalLaw", "Fitted"]
 
 
 class Law(Protocol):

@@ -75,7 +75,7 @@ class GPT2:
     device : {"auto", "cpu", "cuda"}
         Where it runs; "auto" takes the GPU if there is one.
     compile : bool
-        Whether training goes through :func:`torch.compile`; without a C++ compiler it does not.
+        Whether training goes through ``torch.compile``; without a C++ compiler it does not.
 
     Raises
     ------

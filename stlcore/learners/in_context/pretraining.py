@@ -146,7 +146,7 @@ def train_step(network: Transformer, optimizer, x: Tensor, y: Tensor) -> None:
 def pretrained(
     architecture: Architecture, pretraining: Pretraining, device: str = "auto"
 ) -> Transformer:
-    """The network of :func:`pretrain`, from the cache folder where that holds it.
+    """The network of ``pretrain``, from the cache folder where that holds it.
 
     A file that is damaged, or of another architecture or pretraining, is
     replaced, with a warning. Any number of processes may do this at once.
