@@ -119,6 +119,7 @@ class GaussianShifts:
         )
         self.shifts = np.linspace(-reach, reach, 2 * round(20 * reach) + 1)
         self._table = self._log_density(self.shifts)
+        self._pulls = np.array([self._pull(shift) for shift in self.shifts])
 
     def density(self, shift: float) -> np.ndarray:
         """Density at the nodes, shape (N,)."""
@@ -130,10 +131,7 @@ class GaussianShifts:
 
     def slope(self, law: np.ndarray, shift: float) -> float:
         r"""Derivative of :meth:`cross_entropy` with respect to the shift."""
-        pulls = self.nodes[:, None] - shift - self.offsets
-        logs = np.log(self.weights) - pulls**2 / 2
-        responsible = np.exp(logs - logsumexp(logs, axis=-1, keepdims=True))
-        return float(-self.step * law @ (responsible * pulls).sum(axis=-1))
+        return float(-self.step * law @ self._pull(shift))
 
     def kl(self, first: float, second: float) -> float:
         """KL divergence between the laws with these two shifts, in nats."""
@@ -147,14 +145,17 @@ class GaussianShifts:
 
     def minima(self, law: np.ndarray) -> np.ndarray:
         """Shifts of all local minima of ``KL(law || .)``, sorted, to about 1e-12."""
-        values = -self._table @ law
-        inside = (values[1:-1] < values[:-2]) & (values[1:-1] <= values[2:])
-        return np.array(
-            [
-                brentq(lambda s: self.slope(law, s), self.shifts[i], self.shifts[i + 2], xtol=1e-14)
-                for i in np.flatnonzero(inside)
-            ]
-        )
+        slopes = -self.step * self._pulls @ law
+        rising = np.flatnonzero((slopes[:-1] < 0) & (slopes[1:] >= 0))
+        return np.array([self._flat(law, *self.shifts[i : i + 2]) for i in rising])
+
+    def _flat(self, law: np.ndarray, low: float, high: float) -> float:
+        """Where the slope is 0; at an end, if rounding alone gives it the other sign there."""
+        if self.slope(law, low) >= 0:
+            return low
+        if self.slope(law, high) <= 0:
+            return high
+        return brentq(lambda shift: self.slope(law, shift), low, high, xtol=1e-14)
 
     def project(self, law: np.ndarray) -> float:
         """The shift that minimises ``KL(law || .)`` over the whole family."""
@@ -164,6 +165,13 @@ class GaussianShifts:
     def mixture(self, share: float, truth: float, first: float) -> np.ndarray:
         r"""Density of :math:`\tilde P=\alpha P_{\theta^*}+(1-\alpha)P_{\theta_1}` at the nodes."""
         return share * self.density(truth) + (1 - share) * self.density(first)
+
+    def _pull(self, shift: float) -> np.ndarray:
+        """Derivative of the log density with respect to the shift, at the nodes."""
+        pulls = self.nodes[:, None] - shift - self.offsets
+        logs = np.log(self.weights) - pulls**2 / 2
+        responsible = np.exp(logs - logsumexp(logs, axis=-1, keepdims=True))
+        return (responsible * pulls).sum(axis=-1)
 
     def _log_density(self, shift) -> np.ndarray:
         z = self.nodes - np.asarray(shift, dtype=float)[..., None]
@@ -183,8 +191,8 @@ def stuck_share(family: GaussianShifts, truth: float, first: float) -> float:
     truth : float
         Shift of the true law.
     first : float
-        Shift :math:`\theta_1` of the previous fit, a local minimum of
-        :math:`\mathrm{KL}(P^*\,\|\,P_\theta)`.
+        Shift :math:`\theta_1` of the previous fit, where :math:`\mathrm{KL}(P^*\,\|\,P_\theta)`
+        has slope 0: the bottom of a hollow or a top.
 
     Returns
     -------
@@ -196,28 +204,36 @@ def stuck_share(family: GaussianShifts, truth: float, first: float) -> float:
     Raises
     ------
     ValueError
-        If ``first`` is no local minimum; then every positive share moves it.
+        If the slope at ``first`` is not 0; then every positive share moves the fit. Or if
+        ``first`` is the truth, from which no fit has a reason to move.
 
     Notes
     -----
     Derived here. Up to a constant :math:`\mathrm{KL}(\tilde P\|P_\theta)` is
     :math:`\alpha\,\mathrm{KL}(P^*\|P_\theta)+(1-\alpha)\,\mathrm{KL}(P_{\theta_1}\|P_\theta)`,
     so :math:`\theta_1` minimises it exactly when no :math:`\theta` gains more on
-    the first term than it pays on the second.
+    the first term than it pays on the second. Close to :math:`\theta_1` both are quadratic,
+    and their ratio tends to that of the curvatures.
     """
-    law = family.density(truth)
-    if not np.any(np.abs(family.minima(law) - first) < 1e-6):
-        raise ValueError(f"the shift {first:g} is no local minimum of KL(truth || .)")
+    law, own = family.density(truth), family.density(first)
+    if first == truth:
+        raise ValueError("the first fit is the truth, so there is nowhere to move to")
+    if abs(family.slope(law, first)) > 1e-9:
+        raise ValueError(f"KL(truth || .) has a slope at the shift {first:g}")
 
     def ratio(shift: float) -> float:
         gain = family.cross_entropy(law, first) - family.cross_entropy(law, shift)
         return gain / family.kl(first, shift)
 
-    # Close to a local minimum the gain is negative, so nothing is missed there.
+    def curvature(of: np.ndarray) -> float:
+        return (family.slope(of, first + 1e-4) - family.slope(of, first - 1e-4)) / 2e-4
+
+    # Closer than this the ratio is nearly straight, so its end counts: the ratio of curvatures.
     away = family.shifts[np.abs(family.shifts - first) > 0.1]
     ratios = np.array([ratio(shift) for shift in away])
     best = away[ratios.argmax()]
     found = minimize_scalar(
         lambda shift: -ratio(shift), bounds=(best - 0.05, best + 0.05), method="bounded"
     )
-    return 1 / (1 + max(-found.fun, ratios.max(), 0))
+    near = -curvature(law) / curvature(own)
+    return 1 / (1 + max(-found.fun, ratios.max(), near, 0))

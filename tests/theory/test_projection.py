@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import quad
-from scipy.optimize import minimize_scalar
+from scipy.optimize import brentq, minimize_scalar
 from scipy.stats import norm
 
 from stlcore.theory.projection import (
@@ -89,10 +89,47 @@ def test_stuck_share_separates_staying_from_moving(weight, distance):
     assert family.project(family.mixture(share + 1e-9, 0, trap)) > trap + 1
 
 
-def test_a_shift_that_is_no_local_minimum_is_never_stuck():
+@pytest.mark.parametrize(("weight", "distance"), [(0.9, 6), (0.8, 8), (0.95, 7)])
+def test_a_fit_on_a_top_is_stuck_too(weight, distance):
+    family = GaussianShifts([0, distance], [weight, 1 - weight], reach=distance + 3)
+    law = family.density(0)
+    top = brentq(
+        lambda shift: family.slope(law, shift), family.minima(law)[0] + 0.2, -0.2, xtol=1e-14
+    )
+    share = stuck_share(family, 0, top)
+    assert 0 < share < 1
+    landed = [family.project(family.mixture(share + step, 0, top)) for step in (-1e-3, 1e-3)]
+    assert landed[0] == pytest.approx(top, abs=1e-6)
+    assert abs(landed[1] - top) > 0.01
+
+
+def test_the_threshold_is_that_of_the_search():
+    """The page's hollow and its top, by bisection on the objective over a fine grid."""
+    family = GaussianShifts([0, 6], [0.9, 0.1], reach=9)
+    law = family.density(0)
+    top = brentq(lambda shift: family.slope(law, shift), -5, -0.2, xtol=1e-14)
+    for first in (family.minima(law)[0], top):
+        gain = family.kl(0, first) - family.kl_curve(0)
+        cost = family.kl_curve(first)
+        share = stuck_share(family, 0, first)
+        assert np.all((share - 1e-3) * gain <= (1 - share + 1e-3) * cost + 1e-12)
+        assert np.any((share + 1e-3) * gain > (1 - share - 1e-3) * cost)
+
+
+def test_a_shift_on_a_slope_is_never_stuck_and_the_truth_has_nowhere_to_go():
     family = GaussianShifts([0], [1], reach=3)
-    with pytest.raises(ValueError, match="no local minimum"):
+    with pytest.raises(ValueError, match="has a slope"):
         stuck_share(family, 0, 1)
+    with pytest.raises(ValueError, match="nowhere to move"):
+        stuck_share(family, 0, 0)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_projection_at_the_ends_of_the_share(share):
+    family = GaussianShifts([0], [1], reach=3)
+    assert family.project(family.mixture(share, 0.5, -1)) == pytest.approx(
+        0.5 if share else -1, abs=1e-11
+    )
 
 
 @pytest.mark.parametrize(
