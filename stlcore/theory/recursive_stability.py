@@ -252,7 +252,9 @@ def critical_share(radius) -> np.ndarray:
     Notes
     -----
     Perturbations obey :math:`\delta_{i+1}=g+(1-\alpha)K\delta_i`. They stay bounded for every g
-    iff :math:`(1-\alpha)\rho(K)<1`.
+    if :math:`(1-\alpha)\rho(K)<1`, and for generic g they do not if it is larger. At equality
+    an eigenvalue taken to 1 makes them grow linearly; a simple one taken elsewhere on the unit
+    circle leaves them bounded.
     """
     radius = np.asarray(radius, dtype=float)
     if not np.all(radius >= 0):

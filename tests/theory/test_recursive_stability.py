@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import math
 
+import hypothesis
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import chi2, norm
 
@@ -289,6 +291,41 @@ def test_critical_share_separates_bounded_from_growing_perturbations():
         critical_share(-1)
 
 
+@pytest.mark.parametrize(
+    ("eigenvalue", "bounded"), [(2, False), (-2, True), (2j, True), (2 * np.exp(0.1j), True)]
+)
+def test_at_the_critical_share_a_constant_push_grows_along_one_eigenvalue_only(eigenvalue, bounded):
+    factor = (1 - critical_share(abs(eigenvalue))) * eigenvalue
+    assert abs(factor) == pytest.approx(1)
+    delta, sizes = 0.0, []
+    for _ in range(1000):
+        delta = 1 + factor * delta
+        sizes.append(abs(delta))
+    assert max(sizes) < 2.1 / abs(1 - factor) if bounded else sizes[-1] == 1000
+
+
+@hypothesis.given(
+    st.integers(1, 12),
+    st.floats(0, 1),
+    st.integers(0, 12),
+    st.sampled_from(["none", "all", "some"]),
+)
+def test_coin_flips_are_stable_as_stated_at_every_edge(n, chance, mixings, kind):
+    reused = {"none": 0, "all": n, "some": n // 2}[kind]
+    i, places = np.arange(mixings + 1), np.arange(n + 1) / n
+    alpha = reused / n
+    if reused:
+        again = [given(k, k, reused, n, mixings) for k in (0, 1)]
+        moved = wasserstein_atoms(places, again[0], places, again[1])
+        np.testing.assert_allclose(n * moved, gain(alpha, i), rtol=0, atol=1e-9)
+    if reused < n:
+        once = [given(0, k, reused, n, mixings) for k in (0, 1)]
+        moved = wasserstein_atoms(places, once[0], places, once[1])
+        np.testing.assert_allclose(n * moved, (1 - alpha) ** i, rtol=0, atol=1e-9)
+    law = binomial_laws(first_set_law(chance, n, reused), mixings).sum(axis=1)
+    np.testing.assert_allclose(law @ places, chance, atol=1e-9)  # unbiased in every round
+
+
 # --- Linear attention ------------------------------------------------------------------------
 
 
@@ -421,6 +458,24 @@ def test_with_fixed_real_data_more_never_beats_the_first_generation():
             assert augmented_risk(grid, alpha, i, fixed=True).min() >= 1 - 1e-12
         assert augmented_risk(math.inf, 0.5, i, fixed=True) == 1
         assert augmented_risk(0.0, 1.0, i, fixed=True) == pytest.approx(1, abs=1e-14)
+
+
+@hypothesis.given(st.floats(0, 1e6) | st.just(math.inf), st.floats(1e-3, 1), st.integers(1, 30))
+def test_a_fixed_real_set_never_helps_a_mean_and_ties_only_where_nothing_changes(lam, alpha, i):
+    risk = augmented_risk(lam, alpha, i, fixed=True)
+    assert risk >= 1 - 1e-9
+    assert augmented_risk(0, 1.0, i, fixed=True) == 1
+    assert augmented_risk(math.inf, alpha, i, fixed=True) == 1
+    if lam < 1e3 and not (alpha > 0.99 and lam < 0.01):
+        assert risk > 1
+
+
+def test_best_amount_for_the_risk_turns_where_nearly_all_data_are_real():
+    assert best_augmentation(1.0, 1) < best_augmentation(0.909, 1)
+    assert best_augmentation(1.0, 2) == pytest.approx(1.537, abs=1e-3)
+    assert best_augmentation(0.909, 2) == pytest.approx(1.513, abs=1e-3)
+    assert best_augmentation(1.0, 2, of="gap") < best_augmentation(0.909, 2, of="gap")
+    assert best_augmentation(1.0, 20, of="gap") > best_augmentation(0.785, 20, of="gap")
 
 
 def test_augmentation_input_is_checked():
