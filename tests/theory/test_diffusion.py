@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
 from stlcore.cycles import balanced, fixed_real, fresh_mixture, full_synthetic, general
@@ -134,3 +136,28 @@ def test_errors_in_one_sentence(call, message):
     with pytest.raises(ValueError, match=message) as error:
         call()
     assert "\n" not in str(error.value)
+
+
+@given(
+    mean=st.floats(-3, 3),
+    variance=st.floats(0.01, 9),
+    horizon=st.floats(0.05, 5),
+)
+def test_a_fixed_horizon_forgets_the_truth(mean, variance, horizon):
+    """Without a cutoff every generation is nearer to the law in which the sampler starts."""
+    means, variances = diffusion_loop(full_synthetic(), 20, horizon, 0.0, mean, variance)
+    m, s = np.r_[mean, means], np.r_[variance, variances]
+    c = math.exp(-2 * horizon) * s / (1 + (s - 1) * math.exp(-2 * horizon))
+    assert np.all((c > 0) & (c < 1))
+    np.testing.assert_allclose(m[1:], (m * (1 - c))[:-1], rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose((s - 1)[1:], ((s - 1) * (1 - c**2))[:-1], rtol=1e-7, atol=1e-12)
+
+
+def test_only_real_data_and_one_round():
+    fresh = diffusion_loop(fresh_mixture(1), 4, 2.0, 0.1, 0.7, 3.0)
+    one = diffusion_loop(full_synthetic(), 1, 2.0, 0.1, 0.7, 3.0)
+    for all_rounds, first, alone in zip(
+        fresh, one, diffusion_output(0.7, 3.0, 2.0, 0.1), strict=True
+    ):
+        np.testing.assert_allclose(all_rounds, first[0], rtol=1e-13)
+        assert first == pytest.approx([alone], rel=1e-15)

@@ -163,6 +163,18 @@ def test_fully_synthetic_gaussian_loop_in_closed_form(rounds):
     np.testing.assert_allclose(got.noise, closed.noise, rtol=1e-10)
 
 
+def test_fully_synthetic_loop_of_single_points():
+    """With one point a round the estimate is the kernel, moved to a walk of so many steps."""
+    h, rounds = 0.4, 5
+    got = kde_mise_semigroup(NORMAL, h, 1, rounds)
+    square = (4 * math.pi * h**2) ** -0.5  # of the kernel, integrated
+    for t in range(1, rounds + 1):
+        walk = 1 + t * h**2  # the variance of where the newest kernel has its mass
+        overlap = (2 * math.pi * (walk + 1)) ** -0.5
+        expected = square - 2 * overlap + (4 * math.pi) ** -0.5
+        assert got.total[t - 1] == pytest.approx(expected, rel=1e-12)
+
+
 def test_fully_synthetic_uniform_loop():
     """Powers of the transform integrate to the density of a sum of uniforms at 0."""
     at_zero = np.array([1 / 2, 1 / 3, 11 / 40, 151 / 630])  # of 2, 4, 6, 8 of them

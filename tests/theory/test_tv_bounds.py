@@ -124,6 +124,20 @@ def test_before_the_first_mixing_there_is_one_weight():
         assert weights.tolist() == [1]
 
 
+def test_last_share_of_a_half_lets_the_bound_grow():
+    """It is of the order (i - 1)/i, but 1 minus it is not of the order 1/i."""
+    for i in (1, 5, 50):
+        assert weights_last_share(0.5, i).sum() == pytest.approx(1 + i / 2, rel=1e-13)
+
+
+@given(i=st.integers(0, 40))
+def test_shares_of_nothing_and_of_all(i):
+    only_last = np.eye(i + 1)[i]
+    for weights in (weights_last_share, weights_constant_share):
+        assert weights(0.0, i).tolist() == [1.0] * (i + 1)
+        assert weights(1.0, i).tolist() == only_last.tolist()
+
+
 def test_noise_factors_of_the_sheet():
     i = 40
     assert noise_factor(np.ones(i + 1)) == pytest.approx(math.sqrt(i + 1))
