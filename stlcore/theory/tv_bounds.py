@@ -192,13 +192,14 @@ def _check_amount(lam) -> np.ndarray:
     return lam
 
 
-def phase_curve(lam, i: int, rate: float = 0.25) -> np.ndarray:
+def phase_curve(lam, i: int, rate: float = 0.25, *, first_grows: bool = True) -> np.ndarray:
     r"""The bound against the amount of synthetic data, :math:`g_i(\lambda)`.
 
     Each generation is trained on n real and :math:`\lambda n` synthetic points of the
     generation before, with an error :math:`C(n(1+\lambda))^{-a}`; then
-    :math:`D_{i+1}\le Cn^{-a}g_i(\lambda)`,
-    :math:`g_i=x^{1-a}\bigl[1-(1-1/x)^{i+1}\bigr]`, :math:`x=1+\lambda`.
+    :math:`D_{i+1}\le Cn^{-a}g_i(\lambda)`. With :math:`x=1+\lambda` and :math:`r=1-1/x`,
+    :math:`g_i=x^{1-a}(1-r^{i+1})` if generation 1 has :math:`nx` points too, which can only
+    be real, and :math:`g_i=r^i+x^{1-a}(1-r^i)` if it has the n real points alone.
 
     Parameters
     ----------
@@ -208,23 +209,34 @@ def phase_curve(lam, i: int, rate: float = 0.25) -> np.ndarray:
         Generation, from 1 up.
     rate : float
         Exponent a of the error in the sample size; 1/4 in paper B.
+    first_grows : bool
+        Whether generation 1 is trained on :math:`n(1+\lambda)` real points, or on n.
 
     Notes
     -----
-    Reconstructed from paper B.
+    Reconstructed from paper B, whose text at hand does not say what generation 1 has.
     """
     check_count("the generation i", i)
     _check_rate(rate)
     x = 1 + _check_amount(lam)
     with np.errstate(divide="ignore"):
-        return -(x ** (1 - rate)) * np.expm1((i + 1) * np.log1p(-1 / x))
+        log_share = np.log1p(-1 / x)
+    if first_grows:
+        return -(x ** (1 - rate)) * np.expm1((i + 1) * log_share)
+    return np.exp(i * log_share) - x ** (1 - rate) * np.expm1(i * log_share)
 
 
-def phase_peak(i: int, rate: float = 0.25) -> float:
+def phase_peak(i: int, rate: float = 0.25, *, first_grows: bool = True) -> float:
     r"""The only maximum :math:`\lambda'(i)` of the phase curve.
 
-    :math:`\lambda'=1/(w-1)` where :math:`w>1` solves
-    :math:`1+w+\dots+w^i=(i+1)/(1-a)`.
+    :math:`\lambda'=1/(w-1)` where :math:`w>1` solves :math:`1+w+\dots+w^i=(i+1)/(1-a)`, or,
+    if generation 1 has the n real points alone,
+    :math:`1+w+\dots+w^{i-1}=\frac i{1-a}\bigl(1-(1-1/w)^{1-a}\bigr)`.
+
+    Parameters
+    ----------
+    i, rate, first_grows
+        As in :func:`phase_curve`.
 
     Notes
     -----
@@ -232,15 +244,21 @@ def phase_peak(i: int, rate: float = 0.25) -> float:
     """
     check_count("the generation i", i)
     _check_rate(rate)
+    if not first_grows and i == 1:
+        return rate ** (-1 / (1 - rate)) - 1
+    terms = i + 1 if first_grows else i
 
-    def excess(v: float) -> float:  # with w = exp(v)
-        return math.log(math.expm1((i + 1) * v) / math.expm1(v)) - math.log((i + 1) / (1 - rate))
+    def excess(u: float) -> float:  # with w = exp(exp(u))
+        v = math.exp(u)
+        total = math.log(math.expm1(terms * v) / math.expm1(v)) - math.log(terms / (1 - rate))
+        if first_grows:
+            return total
+        return total - math.log(-math.expm1((1 - rate) * math.log(-math.expm1(-v))))
 
-    # The sum is at least w^i, and at most (i + 1) w^i: both ends of the bracket.
-    low = -math.log1p(-rate) / i
-    high = math.log((i + 1) / (1 - rate)) / i
-    root = brentq(excess, low * (1 - 1e-9), high, xtol=1e-300, rtol=1e-15)
-    return 1 / math.expm1(root)
+    # The sum is at least w^(terms - 1): the upper end. Far below it is too small.
+    high = math.log(math.log(terms / (1 - rate)) / (terms - 1))
+    root = brentq(excess, -690, high, xtol=1e-15, rtol=1e-15)
+    return 1 / math.expm1(math.exp(root))
 
 
 def phase_peak_expansion(i: int, rate: float = 0.25) -> float:

@@ -316,6 +316,46 @@ def test_peak_is_the_only_maximum(i, rate):
         assert np.all(sign * np.diff(values) > 0)
 
 
+@pytest.mark.parametrize("rate", [0.05, 0.25, 0.4, 0.9])
+@pytest.mark.parametrize("i", [1, 2, 3, 20, 300])
+def test_phase_curve_with_a_small_first_generation_is_the_bound(i, rate):
+    """Error 1 in generation 1 and x^-a afterwards, summed with the weights of the cycle."""
+    for lam in (0.0, 0.4, 3.0, 100.0):
+        weights = weights_constant_share(1 / (1 + lam), i)
+        errors = np.append(1.0, np.full(i, (1 + lam) ** -rate))
+        assert phase_curve(lam, i, rate, first_grows=False) == pytest.approx(
+            weights @ errors, rel=1e-13
+        )
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.25, 0.4, 0.9])
+@pytest.mark.parametrize("i", [1, 2, 3, 20, 300])
+def test_peak_with_a_small_first_generation(i, rate):
+    peak = phase_peak(i, rate, first_grows=False)
+    with mpmath.workdps(40):
+        a = mpmath.mpf(rate)
+
+        def slope(lam):
+            x = 1 + lam
+            r = lam / x
+            fall = i * r ** (i - 1) / x**2
+            return (1 - a) * x**-a * (1 - r**i) - fall * (x ** (1 - a) - 1)
+
+        root = mpmath.findroot(slope, (0.8 * peak, 1.2 * peak), solver="anderson", tol=1e-60)
+        assert abs(mpmath.mpf(peak) / root - 1) < 1e-12
+    for low, high, sign in ((1e-2 * peak, peak, 1), (peak, 1e3 * peak, -1)):
+        values = phase_curve(np.geomspace(low, high, 400), i, rate, first_grows=False)
+        assert np.all(sign * np.diff(values) > 0)
+    assert peak > phase_peak(i, rate)
+
+
+def test_peaks_with_a_small_first_generation_of_the_sheet():
+    for i, value in {1: 3.605, 5: 9.01, 10: 15.23, 20: 27.1, 100: 116.8}.items():
+        assert phase_peak(i, 0.4, first_grows=False) == pytest.approx(value, rel=1e-3)
+    assert phase_peak(1, 0.25, first_grows=False) == pytest.approx(4 ** (4 / 3) - 1, rel=1e-14)
+    assert phase_peak(10, 0.25, first_grows=False) == pytest.approx(23.7, abs=0.05)
+
+
 @pytest.mark.parametrize("rate", [0.25, 0.4, 0.5])
 def test_expansion_of_the_peak_errs_by_one_over_i(rate):
     i = np.array([50, 100, 200, 400])
