@@ -5,7 +5,7 @@ raises :class:`MissingDataError`, with one sentence that says how to get what is
 missing.
 """
 
-from stlcore.data.corpus import Corpus, MissingDataError, sentences
+from stlcore.data.corpus import Corpus, MissingDataError, divide, passages, sentences
 from stlcore.data.images import Images, cifar10, digits, mnist
 from stlcore.data.packages import docstrings, prose
 from stlcore.data.plots import movie_plots
@@ -16,9 +16,11 @@ __all__ = [
     "MissingDataError",
     "cifar10",
     "digits",
+    "divide",
     "docstrings",
     "mnist",
     "movie_plots",
+    "passages",
     "prose",
     "sentences",
 ]
