@@ -19,9 +19,9 @@ from typing import NamedTuple
 import numpy as np
 
 from stlcore.cycles import Cycle, fresh_mixture
-from stlcore.figures import as_array
-from stlcore.learners.categorical import Categorical
+from stlcore.learners import Categorical
 from stlcore.loop import run
+from stlcore.pages import as_array
 from stlcore.schedules import Share, Size
 from stlcore.streams import stream
 

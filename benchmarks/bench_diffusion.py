@@ -10,9 +10,9 @@ import time
 import numpy as np
 import torch
 
-from stlcore.kernels import NormalMixture
-from stlcore.learners.diffusion import Diffusion
-from stlcore.learners.score_net import RandomFeatures, gradient_flow
+from stlcore.laws import NormalMixture
+from stlcore.learners import Diffusion, Round
+from stlcore.learners.diffusion import RandomFeatures, gradient_flow
 from stlcore.streams import stream
 
 WIDTH, SIZE, FLOW_TIMES = 192, 3000, (300.0, 1000.0)
@@ -70,11 +70,11 @@ def compare_training(features, learner, truth) -> None:
     sample = learner.sample([truth], np.ones(1), np.array([SIZE]), stream(1, "sample"))
 
     def prepare():
-        noise = torch.Generator().manual_seed(sample.seed)
-        return features.normal_equations(sample.values, learner.span, noise)
+        noise = torch.Generator().manual_seed(1)
+        return features.normal_equations(sample, learner.span, noise)
 
     (gram, cross), of_equations = seconds(prepare)
-    _, of_step = seconds(data_step(features, learner, sample.values))
+    _, of_step = seconds(data_step(features, learner, sample))
     print(f"normal equations ({SIZE} points, {WIDTH} features)  {1e3 * of_equations:8.1f} ms")
     for flow_time in FLOW_TIMES:
         exact, of_flow = seconds(lambda time=flow_time: gradient_flow(gram, cross, time))
@@ -96,7 +96,7 @@ def compare_training(features, learner, truth) -> None:
 
 def compare_sampling(learner, truth) -> None:
     sample = learner.sample([truth], np.ones(1), np.array([SIZE]), stream(1, "sample"))
-    model = learner.fit(sample)
+    model = learner.fit(sample, None, Round(1, stream(1, "fit")))
     _, batched = seconds(lambda: learner.generate(model, DRAWN, stream(1, "batched")))
 
     def one_by_one():

@@ -15,8 +15,9 @@ from torch import nn
 from torch.nn import functional
 
 from stlcore.learners.devices import fast_products, pick_device
-from stlcore.learners.gpt2 import PORTION, Config
-from stlcore.learners.gpt2_network import Network, generate, train
+from stlcore.learners.gpt2 import Config
+from stlcore.learners.gpt2.learner import PORTION
+from stlcore.learners.gpt2.network import Network, generate, train
 
 END = 0
 SIZES = {

@@ -18,8 +18,9 @@ import time
 import torch
 from torch import Tensor, nn
 
-from stlcore.learners.in_context_network import Architecture, Transformer
-from stlcore.learners.in_context_pretraining import draw_tasks, train_step
+from stlcore.learners.in_context import Architecture
+from stlcore.learners.in_context.network import Transformer
+from stlcore.learners.in_context.pretraining import draw_tasks, train_step
 
 SEED, NOISE, TRIES = 20260261, 0.5, 3
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

@@ -20,8 +20,8 @@ import scipy
 from scipy.stats import gaussian_kde
 
 from stlcore.cycles import Cycle, general
-from stlcore.kernels import GAUSSIAN, NormalMixture, standard_bandwidth
-from stlcore.learners.kde import KernelDensity
+from stlcore.laws import GAUSSIAN, NormalMixture, standard_bandwidth
+from stlcore.learners import KernelDensity
 from stlcore.loop import run
 from stlcore.streams import stream
 

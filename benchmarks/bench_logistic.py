@@ -21,7 +21,7 @@ import sklearn
 from sklearn.linear_model import LogisticRegression
 
 from stlcore.cycles import fresh_mixture, full_synthetic
-from stlcore.learners.logistic import Logistic
+from stlcore.learners import Logistic
 from stlcore.loop import run
 from stlcore.schedules import Share, Size
 from stlcore.streams import stream

@@ -21,7 +21,8 @@ import sklearn
 from sklearn.mixture import GaussianMixture
 
 from stlcore.cycles import fresh_mixture, full_synthetic
-from stlcore.learners.mixture import GaussianMixture1D, log_likelihood
+from stlcore.learners import GaussianMixture1D
+from stlcore.learners.mixture import log_likelihood
 from stlcore.loop import run
 from stlcore.schedules import Share, Size
 from stlcore.streams import stream

@@ -19,8 +19,7 @@ import time
 import numpy as np
 import torch
 
-from stlcore.implicit import implicit_differences, leave_one_out
-from stlcore.smooth_loops import logistic_loop
+from stlcore.stability import implicit_differences, leave_one_out, logistic_loop
 from stlcore.streams import stream
 
 SEED, FEATURES, SHARE, GENERATIONS, TRIES = 20260308, 10, 0.3, 10, 5

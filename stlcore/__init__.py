@@ -1,8 +1,15 @@
 """stlcore: self-consuming training loops, exactly where that is possible.
 
-One loop (:mod:`stlcore.loop`), many learners (:mod:`stlcore.learners`), many
-data cycles (:mod:`stlcore.cycles`); the theory (:mod:`stlcore.theory`) stands
-apart, so that each can be held against the other.
+One loop, many learners, many data cycles, in storeys. A floor imports only what lies below it:
+
+- ``checks``, ``lazy``, ``schedules``, ``streams``, ``laws``: the ground floor. Checks of numbers,
+  shares and sizes of every round, seeds, kernels and normal mixtures
+- ``cycles``, ``metrics``, ``data``: what a round eats; distances and tests; real data
+- ``learners`` and ``theory``: what trains, and what should come out. Neither knows the other,
+  so that each can be held against the other
+- ``loop``, ``checkpoints``: the loop, which knows no learner by name
+- ``stability``: what becomes of a small change in a loop
+- ``pages``: what a page needs around its experiment, and the command line ``python -m stlcore``
 """
 
 __version__ = "0.1.0"

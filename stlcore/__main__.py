@@ -8,9 +8,9 @@ import os
 import sys
 from pathlib import Path
 
-import yaml
-
-from stlcore import claims as claim_table
+from stlcore.lazy import extra
+from stlcore.pages import repository
+from stlcore.pages.repository import UsageError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -54,12 +54,17 @@ def main(arguments: list[str] | None = None) -> int:
     student.add_argument("-o", "--output", type=Path, required=True)
     student.set_defaults(command=_student)
 
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # a terminal may not know every letter
     options = parser.parse_args(arguments)
-    from nbclient.exceptions import DeadKernelError
-    from papermill.exceptions import PapermillExecutionError
-
-    from stlcore.runner import UsageError
-
+    try:
+        repository.check_here()
+        with extra("book"):
+            from nbclient.exceptions import DeadKernelError
+            from papermill.exceptions import PapermillExecutionError
+    except (UsageError, ModuleNotFoundError) as error:
+        print(f"stlcore: {error}", file=sys.stderr)
+        return 2
     try:
         return options.command(options)
     except UsageError as error:
@@ -68,7 +73,8 @@ def main(arguments: list[str] | None = None) -> int:
     except PapermillExecutionError as error:
         last = str(error.evalue).strip() or error.ename
         print(f"stlcore: {options.page} failed with {error.ename}: {last}", file=sys.stderr)
-        print("stlcore: the notebook as far as it came lies in runs/failed/", file=sys.stderr)
+        for note in getattr(error, "__notes__", []):
+            print(f"stlcore: {note}", file=sys.stderr)
         return 1
     except DeadKernelError:
         print(f"stlcore: {options.page} failed: its kernel died; is memory short?", file=sys.stderr)
@@ -84,14 +90,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _list(options) -> int:
-    from stlcore.runner import executed_records, pages
+    from stlcore.pages.runner import executed_records, pages
 
     records = {record["page"]["id"]: record for record in executed_records()}
     for page in pages():
         record = records.get(page.id)
         state = "never run"
         if record:
-            rows = [row for row in record["claims"] if not row["control"]]
+            rows = [row for row in record["claims"] if not row["control_of"]]
             held = sum(row["verdict"] == "reproduced" for row in rows)
             run = record["provenance"]
             state = f"{held}/{len(rows)} claims, {run['seconds']:.1f} s on {run['finished']}"
@@ -99,29 +105,16 @@ def _list(options) -> int:
     return 0
 
 
-def _parsed(name: str, text: str):
-    """A parameter's value as JSON (so that 1e-3 is a number) or YAML."""
-    from stlcore.runner import UsageError
-
-    for parse in (json.loads, yaml.safe_load):
-        try:
-            return parse(text)
-        except (ValueError, yaml.YAMLError):
-            continue
-    raise UsageError(f"the value of '{name}' cannot be read: {text}")
-
-
 def _run(options) -> int:
-    from stlcore.page import ROOT
-    from stlcore.runner import find_page, keep_results, run_page
+    from stlcore.pages.runner import find_page, keep_results, read_parameters, run_page
 
     page = find_page(options.page)
-    given = {name: _parsed(name, value) for name, value in options.p}
+    given = read_parameters(page, options.p)
     if options.profile:
         given["profile"] = options.profile
-    output = options.output or ROOT / "runs" / f"{page.path.stem}.ipynb"
+    output = options.output or repository.ROOT / "runs" / f"{page.path.stem}.ipynb"
     record = run_page(page, output, given)
-    rows = [row for row in record["claims"] if not row["control"]]
+    rows = [row for row in record["claims"] if not row["control_of"]]
     held = sum(row["verdict"] == "reproduced" for row in rows)
     print(
         f"{page.id}: {held} of {len(rows)} claims reproduced in "
@@ -129,12 +122,13 @@ def _run(options) -> int:
     )
     if options.keep:
         for path in keep_results(page, record):
-            print(f"kept {path.relative_to(ROOT)}")
+            print(f"kept {path.relative_to(repository.ROOT)}")
     return 0
 
 
 def _claims(options) -> int:
-    from stlcore.runner import UsageError, executed_records, pages
+    from stlcore.pages.claims_table import claims_page
+    from stlcore.pages.runner import executed_records, pages
 
     records = executed_records()
     if not records:
@@ -145,52 +139,18 @@ def _claims(options) -> int:
     elif options.markdown:
         links = {p.id: f"notebooks/{p.path.parent.name}/{p.path.stem}.html" for p in pages()}
         try:
-            options.markdown.write_text(_claims_page(rows, links), encoding="utf-8")
+            options.markdown.write_text(claims_page(rows, links), encoding="utf-8")
         except OSError as error:
             raise UsageError(f"cannot write {options.markdown}: {error.strerror}") from None
     else:
         for row in rows:
-            control = "control " if row["control"] else ""
+            control = f"control of {row['control_of']} " if row["control_of"] else ""
             print(f"{row['id']:<9} {control}{row['verdict']}: {row['sentence']}")
     return 0
 
 
-def _claims_page(rows: list[dict], links: dict[str, str]) -> str:
-    asserted = [row for row in rows if not row["control"]]
-    count = {
-        verdict: sum(row["verdict"] == verdict for row in asserted)
-        for verdict in ("reproduced", "not reproduced", "not testable here")
-    }
-    alarm = sum(row["false_alarm"] for row in rows)
-    controls = len(rows) - len(asserted)
-    return "\n".join(
-        [
-            "# Claims",
-            "",
-            f"The {len(links)} pages of this book make {len(asserted)} claims: "
-            f"{count['reproduced']} reproduced, {count['not reproduced']} not reproduced, "
-            f"{count['not testable here']} not testable here.",
-            f"{controls} negative controls, wrong on purpose, were put to the same checks and "
-            "rejected.",
-            "",
-            "This table is written from the executed pages; nothing in it is typed by hand.",
-            "*Sure* means that chance cannot refute a true claim (an exact computation); "
-            "otherwise the column *Expected* gives the probability that it does.",
-            f"All of them together raise a false alarm with probability at most {alarm:.2g}.",
-            "Each claim says whose statement it is: the **paper**'s, **derived** by us, our "
-            "**choice** of a constant the paper does not show, or **reconstructed** from a "
-            "proof.",
-            "",
-            "```{raw} html",
-            claim_table.table(rows, links),
-            "```",
-            "",
-        ]
-    )
-
-
 def _pair(options) -> int:
-    from stlcore.runner import pages, pair
+    from stlcore.pages.runner import pages, pair
 
     for page in pages():
         for path, text in pair(page).items():
@@ -203,7 +163,7 @@ def _pair(options) -> int:
 def _student(options) -> int:
     import nbformat
 
-    from stlcore.runner import UsageError, find_page, student_version
+    from stlcore.pages.runner import find_page, student_version
 
     notebook = student_version(find_page(options.page))
     try:

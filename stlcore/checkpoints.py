@@ -1,8 +1,8 @@
-"""One file that holds a run after its last finished round.
+"""A folder that holds a run as far as it has come: one file for each round, and no code.
 
-The file is safetensors with a JSON head: arrays and numbers, no code. It is
-written beside its place and moved there in one step, so a run that is killed
-leaves either the old file or the new one, never a half.
+A file holds what its round added, so a run writes each of its items once, however long it
+is. Files are numpy's own (``.npz``, without pickles), written beside their place and moved
+there in one step: a run that is killed leaves whole rounds and no half ones.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from stlcore.cycles import Cycle
 from stlcore.learners.base import Resumes
 
 __all__ = ["Checkpoint", "generator_state"]
@@ -26,14 +27,18 @@ HEAD = "stlcore"
 class Checkpoint:
     """The checkpoint of one run, in a folder of its own.
 
+    Models lie in files of their own, and those that the cycle looks back to no more go.
+
     Parameters
     ----------
     folder : path
-        Created when the first checkpoint is saved.
+        Created when the first round is saved.
     identity : mapping
-        What tells this run from others, as JSON; the file of another run is refused.
+        What tells this run from others, as JSON; the files of another run are refused.
     learner : Resumes
         Takes models and samples apart into arrays, and puts them together again.
+    cycle : Cycle
+        Says how many models later rounds need.
 
     Raises
     ------
@@ -42,84 +47,143 @@ class Checkpoint:
     """
 
     def __init__(
-        self, folder: str | os.PathLike, identity: Mapping[str, Any], learner: Resumes
+        self,
+        folder: str | os.PathLike,
+        identity: Mapping[str, Any],
+        learner: Resumes,
+        cycle: Cycle,
     ) -> None:
-        if Path(folder).is_file():
+        self.folder = Path(folder)
+        if self.folder.is_file():
             raise ValueError(f"the place for checkpoints must be a folder, but {folder} is a file")
-        self.path = Path(folder) / "checkpoint.safetensors"
-        self.identity = json.loads(json.dumps(identity))
-        self.learner = learner
+        self.identity = json.loads(_json(identity))
+        self.learner, self.lookback = learner, cycle.lookback
+        self.places: dict[str, tuple[str, int]] = {}  # of an array: its checksum, its round
 
     def save(
         self,
-        values: Mapping[str, Any],
-        records: Sequence[Mapping[str, np.ndarray]],
+        t: int,
+        eaten: Mapping[str, Any],
+        news: Mapping[str, Any],
+        record: Mapping[str, np.ndarray],
         rng: np.random.Generator,
     ) -> None:
-        """Write what a run needs to go on, in place of what the folder held."""
-        from safetensors.numpy import save
+        """Write what round t adds: the model, other values by name, and the numbers recorded.
 
-        columns = list(records[0])
-        arrays = {f"record:{name}": np.stack([r[name] for r in records]) for name in columns}
-        for name, value in values.items():
-            packed = self.learner.pack(value)
-            arrays |= {f"{name}:{k}": np.ascontiguousarray(array) for k, array in packed.items()}
-        body = json.dumps(
-            {"identity": self.identity, "columns": columns, "generator": generator_state(rng)}
-        )
-        head = {HEAD: body, "sha256": _digest(body, arrays)}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        part = self.path.with_suffix(".part")
-        with part.open("wb") as file:
-            file.write(save(arrays, metadata=head))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, self.path)
+        ``eaten`` says in JSON what the round trained on.
+        """
+        news = dict(news)
+        model = {f"model:{k}": array for k, array in self.learner.pack(news.pop("model")).items()}
+        arrays = {f"record:{name}": array for name, array in record.items()}
+        elsewhere = {}
+        for name, value in news.items():
+            for key, array in self.learner.pack(value).items():
+                place, array = f"{name}:{key}", np.asarray(array)
+                digest = _digest("", {place: array})
+                if self.places.get(place, ("", 0))[0] == digest:
+                    elsewhere[place] = self.places[place][1]  # an earlier file has it already
+                else:
+                    self.places[place], arrays[place] = (digest, t), array
+        body = {
+            "identity": self.identity,
+            "eaten": eaten,
+            "columns": list(record),
+            "elsewhere": elsewhere,
+            "checksums": {place: digest for place, (digest, _) in self.places.items()},
+            "generator": generator_state(rng),
+        }
+        self.folder.mkdir(parents=True, exist_ok=True)
+        _write(self._file("model", t), {"round": t}, model)
+        _write(self._file("round", t), body, arrays)  # from here on the round is done
+        if self.lookback is not None and t > self.lookback:
+            self._file("model", t - self.lookback).unlink(missing_ok=True)
 
     def load(
-        self, rng: np.random.Generator
-    ) -> tuple[dict[str, Any], list[dict[str, np.ndarray]]] | None:
-        """Values and records as they were saved, and ``rng`` as it was; None without a file.
+        self, rng: np.random.Generator, plan: Sequence[Mapping[str, Any]]
+    ) -> list[tuple[dict[str, Any], dict[str, np.ndarray]]]:
+        """News and record of every round that was saved, and ``rng`` as it was after the last.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+            Set to where it was.
+        plan : sequence
+            What the rounds of this run are to train on, as :meth:`save` was told.
 
         Raises
         ------
         ValueError
-            If the file is damaged, or of another run.
+            If a file is damaged or missing, or of another run.
         """
-        if not self.path.exists():
-            return None
-        try:
-            body, arrays = self._read()
-        except Exception as error:  # whatever is wrong with the bytes, it is said in one sentence
-            raise ValueError(
-                f"the checkpoint {self.path} is damaged: delete it to start the run anew"
-            ) from error
-        saved = body["identity"]
+        last = max((int(file.stem[6:]) for file in self.folder.glob("round-*.npz")), default=0)
+        if not last:
+            return []
+        rounds = [self._read("round", t) for t in range(1, last + 1)]
+        self._check_run([body for body, _ in rounds], json.loads(_json(plan)))
+        found = []
+        for t, (body, arrays) in enumerate(rounds, start=1):
+            groups: dict[str, dict[str, np.ndarray]] = {}
+            for place, k in body["elsewhere"].items():
+                arrays[place] = rounds[k - 1][1][place]
+            for place, array in arrays.items():
+                group, _, key = place.partition(":")
+                groups.setdefault(group, {})[key] = array
+                if group != "record":
+                    origin = body["elsewhere"].get(place, t)
+                    self.places[place] = body["checksums"][place], origin
+            record = groups.pop("record")
+            news = {name: self.learner.unpack(group) for name, group in groups.items()}
+            if self.lookback is None or t > last - self.lookback:
+                _, model = self._read("model", t)
+                news["model"] = self.learner.unpack(
+                    {place.partition(":")[2]: array for place, array in model.items()}
+                )
+            found.append((news, {name: record[name] for name in body["columns"]}))
+        rng.bit_generator.state = rounds[-1][0]["generator"]
+        return found
+
+    def _file(self, kind: str, t: int) -> Path:
+        return self.folder / f"{kind}-{t:06d}.npz"
+
+    def _check_run(self, bodies: list[dict], plan: list[dict]) -> None:
+        """Refuse files of another run, naming what differs."""
+        saved = bodies[0]["identity"]
         other = [n for n in {**saved, **self.identity} if saved.get(n) != self.identity.get(n)]
+        for body, wanted in zip(bodies, plan, strict=False):
+            other += [n for n in wanted if body["eaten"][n] != wanted[n] and n not in other]
         if other:
             raise ValueError(
-                f"the checkpoint {self.path} is of another run ({', '.join(other)} differs): "
+                f"the checkpoint {self.folder} is of another run ({', '.join(other)} differs): "
                 "choose another folder or delete it"
             )
-        groups: dict[str, dict[str, np.ndarray]] = {}
-        for name, array in arrays.items():
-            group, _, key = name.partition(":")
-            groups.setdefault(group, {})[key] = array
-        record = groups.pop("record")
-        rounds = range(len(record["trained"]))
-        rng.bit_generator.state = body["generator"]
-        values = {name: self.learner.unpack(group) for name, group in groups.items()}
-        return values, [{name: record[name][t] for name in body["columns"]} for t in rounds]
 
-    def _read(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        from safetensors import safe_open
+    def _read(self, kind: str, t: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        file = self._file(kind, t)
+        try:
+            with np.load(file, allow_pickle=False) as content:
+                arrays = {name: content[name] for name in content.files}
+            head = str(arrays.pop(HEAD))
+            body, _, checksum = head.rpartition("\n")
+            if checksum != _digest(body, arrays):
+                raise ValueError("the checksum is another")
+            return json.loads(body), arrays
+        except Exception as error:  # whatever is wrong with the bytes, it is said in one sentence
+            raise ValueError(
+                f"the checkpoint {file} is damaged: delete {self.folder} to start the run anew"
+            ) from error
 
-        with safe_open(self.path, framework="numpy") as file:
-            head = file.metadata()
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if head["sha256"] != _digest(head[HEAD], arrays):
-            raise ValueError("the checksum is another")
-        return json.loads(head[HEAD]), arrays
+
+def _write(file: Path, body: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    """A file in its place, in one step."""
+    text = _json(body)
+    arrays = {name: np.asarray(array) for name, array in arrays.items()}
+    head = np.array(f"{text}\n{_digest(text, arrays)}")
+    part = file.with_suffix(".part")
+    with part.open("wb") as stream:
+        np.savez(stream, allow_pickle=False, **arrays, **{HEAD: head})
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(part, file)
 
 
 def _digest(body: str, arrays: Mapping[str, np.ndarray]) -> str:
@@ -130,7 +194,11 @@ def _digest(body: str, arrays: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
+def _json(value: Any) -> str:
+    """As JSON; numpy's numbers and arrays as Python's."""
+    return json.dumps(value, default=lambda part: part.tolist())
+
+
 def generator_state(rng: np.random.Generator) -> dict[str, Any]:
     """Where a generator stands, as JSON; equal streams at the same place give the same."""
-    state = rng.bit_generator.state
-    return json.loads(json.dumps(state, default=lambda array: array.tolist()))
+    return json.loads(_json(rng.bit_generator.state))

@@ -13,9 +13,13 @@ cycle                      training law of round t >= 2                paper
 ``fixed_real(share)``      a share of the *first* real set, re-used    A
 =========================  ==========================================  ===========
 
-Two modifiers apply to all of them: :meth:`Cycle.accumulated` (train on
-everything drawn so far) and :meth:`Cycle.filtered` (a classifier throws items
-away before training).
+Four modifiers apply to all of them: :meth:`Cycle.accumulated` (train on everything drawn
+so far, on the last rounds of it, or on a subsample), :meth:`Cycle.filtered` (a classifier
+with given error rates throws items away before training), :meth:`Cycle.selected` (the
+items with the best scores are kept) and :meth:`Cycle.exact` (every source gives its share
+exactly; without it the items are i.i.d. from the mixture).
+
+A cycle of one's own is a subclass of :class:`Cycle` with the method ``mixture``.
 """
 
 from __future__ import annotations
@@ -23,15 +27,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 
-from stlcore.schedules import Share, as_share, check_count
+from stlcore.checks import check_count, check_share
+from stlcore.schedules import Share, as_share
 
 __all__ = [
     "Cycle",
     "Filter",
+    "Selection",
     "Weights",
     "balanced",
     "filtered_share",
@@ -61,12 +67,25 @@ class Weights(NamedTuple):
 
 
 class Filter(NamedTuple):
-    """A classifier that looks at each item but not at its label (paper C, App. D)."""
+    """A classifier that looks at each item but not at its label (paper C, App. D).
+
+    Only its error rates count; for a choice by the content of the items see
+    :class:`Selection`.
+    """
 
     type1: float
     """Probability that a real item is thrown away."""
     type2: float
     """Probability that a synthetic item is kept."""
+
+
+class Selection(NamedTuple):
+    """Keep the items of a round with the best scores."""
+
+    keep: float
+    """Share of the candidates that is kept, at least one of them."""
+    among: Literal["synthetic", "all"]
+    """Whether the synthetic items of a round are the candidates, or all its new ones."""
 
 
 def filtered_share(share, type1: float, type2: float):
@@ -89,9 +108,7 @@ def filtered_share(share, type1: float, type2: float):
     ValueError
         If the share or a rate is outside [0, 1], or the filter keeps nothing at all.
     """
-    share = np.asarray(share, dtype=float)
-    if not np.all((share >= 0) & (share <= 1)):
-        raise ValueError("a share must lie in [0, 1]")
+    share = check_share(share, "a share")
     for name, rate in (("type-I", type1), ("type-II", type2)):
         if not 0 <= rate <= 1:
             raise ValueError(f"the {name} error rate must lie in [0, 1], not {rate!r}")
@@ -106,16 +123,31 @@ def filtered_share(share, type1: float, type2: float):
 class Cycle(ABC):
     """A data cycle; see the module's table for the ready-made ones.
 
+    A subclass gives ``mixture(t)``. If that looks further back than the last generation,
+    it also sets ``lookback``.
+
     Attributes
     ----------
     pooled : bool
-        Whether a round trains on all data drawn so far.
+        Whether a round trains on data of earlier rounds, too.
+    budget : int or None
+        Most items that a round trains on, a random part of all.
+    window : int or None
+        How many of the last rounds' data a round trains on; None for all.
     filter : Filter or None
         The classifier applied from round 2 on.
+    selection : Selection or None
+        The choice by scores made from round 2 on.
+    shared_out : bool
+        Whether every source gives its share of a round exactly, not at random.
     """
 
     pooled: bool = False
+    budget: int | None = None
+    window: int | None = None
     filter: Filter | None = None
+    selection: Selection | None = None
+    shared_out: bool = False
 
     #: How many past generations a round may draw from; None for all of them.
     lookback = 1
@@ -123,7 +155,7 @@ class Cycle(ABC):
     reuses_first = False
 
     @abstractmethod
-    def _mixture(self, t: int) -> Weights:
+    def mixture(self, t: int) -> Weights:
         """Weights of round t >= 2 before any filter."""
 
     def weights(self, t: int) -> Weights:
@@ -131,7 +163,8 @@ class Cycle(ABC):
         t = check_count("the round", t)
         if t == 1:
             return Weights(1.0, 0.0, np.zeros(0))
-        mixture = self._mixture(t)
+        mixture = self.mixture(t)
+        self._check(mixture, t)
         if self.filter is None:
             return mixture
         real, synthetic = _real(mixture), mixture.generations.sum()
@@ -146,21 +179,86 @@ class Cycle(ABC):
         """Probability that an item of round ``t`` passes the filter (1 without one)."""
         if self.filter is None or t == 1:
             return 1.0
-        return float(filtered_share(_real(self._mixture(t)), *self.filter)[1])
+        return float(filtered_share(_real(self.mixture(t)), *self.filter)[1])
+
+    def _check(self, mixture: Weights, t: int) -> None:
+        """Refuse weights that are no law over what round t may draw from."""
+        generations, name = mixture.generations, type(self).__name__
+        if len(generations) != t - 1:
+            raise ValueError(
+                f"the weights of round {t} must name {t - 1} generations, not {len(generations)}"
+            )
+        total = mixture.fresh + mixture.first + generations.sum()
+        if not (abs(total - 1) <= 1e-9 and min(mixture.fresh, mixture.first) >= 0):
+            raise ValueError(f"the weights of round {t} of {name} sum to {total:g}, not 1")
+        if generations.min() < 0:
+            raise ValueError(f"the weights of round {t} of {name} must not be negative")
+        if self.lookback is not None and generations[: -self.lookback].any():
+            raise ValueError(
+                f"round {t} of {name} draws from generation "
+                f"{1 + np.flatnonzero(generations)[0]}, but its lookback is {self.lookback}: "
+                "set lookback = None to keep all generations"
+            )
+        if mixture.first and not self.reuses_first:
+            raise ValueError(
+                f"round {t} of {name} uses the first real set again, so it must set "
+                "reuses_first = True"
+            )
 
     def check_rounds(self, rounds: int) -> None:
         """Raise ValueError if the cycle is not defined for that many rounds."""
         if rounds > 1:
             self.weights(rounds)
 
-    def accumulated(self) -> Self:
-        """The same cycle, training on everything drawn so far."""
-        return replace(self, pooled=True)
+    def accumulated(self, *, budget: int | None = None, window: int | None = None) -> Self:
+        """The same cycle, training on everything drawn so far, each item once.
+
+        Parameters
+        ----------
+        budget : int, optional
+            Train on a random part of that many items, drawn anew in every round; on all
+            as long as there are no more.
+        window : int, optional
+            Train on what the last ``window`` rounds drew, this one included.
+        """
+        for name, number in (("the budget", budget), ("the window", window)):
+            if number is not None:
+                check_count(name, number)
+        return replace(self, pooled=True, budget=budget, window=window)
 
     def filtered(self, type1: float, type2: float) -> Self:
-        """The same cycle behind a filter with these error rates."""
+        """The same cycle behind a filter that errs at these rates, whatever the items say.
+
+        For a choice by scores see :meth:`selected`.
+        """
         filtered_share(0.5, type1, type2)  # checks the rates
         return replace(self, filter=Filter(type1, type2))
+
+    def selected(self, keep: float, among: Literal["synthetic", "all"] = "synthetic") -> Self:
+        """The same cycle, training from round 2 on on the items with the best scores.
+
+        Parameters
+        ----------
+        keep : float
+            Share of the candidates that is kept, rounded to the nearest whole number
+            (ties to even) and at least one.
+        among : {"synthetic", "all"}
+            Candidates: the synthetic items of a round, or all its new ones. Real items that
+            are used again are always kept.
+        """
+        if not check_share(keep, "the share to keep") > 0:
+            raise ValueError("a selection must keep something")
+        if among not in ("synthetic", "all"):
+            raise ValueError(f"a selection is made among 'synthetic' or 'all', not {among!r}")
+        return replace(self, selection=Selection(float(keep), among))
+
+    def exact(self) -> Self:
+        """The same cycle with exact counts: a round's size is shared out by its weights.
+
+        Without it every item comes from a source chosen at random by the weights. See
+        :func:`stlcore.learners.base.split` for the rounding.
+        """
+        return replace(self, shared_out=True)
 
 
 def _real(mixture: Weights) -> float:
@@ -177,7 +275,7 @@ def _previous_only(t: int, weight: float) -> np.ndarray:
 class _FreshMixture(Cycle):
     share: Share = field(default_factory=lambda: Share.fixed(1))
 
-    def _mixture(self, t: int) -> Weights:
+    def mixture(self, t: int) -> Weights:
         share = self.share.values(t)[-1]
         return Weights(share, 0.0, _previous_only(t, 1 - share))
 
@@ -186,7 +284,7 @@ class _FreshMixture(Cycle):
 class _FixedReal(_FreshMixture):
     reuses_first = True
 
-    def _mixture(self, t: int) -> Weights:
+    def mixture(self, t: int) -> Weights:
         share = self.share.values(t)[-1]
         return Weights(0.0, share, _previous_only(t, 1 - share))
 
@@ -195,7 +293,7 @@ class _FixedReal(_FreshMixture):
 class _Balanced(Cycle):
     lookback = None
 
-    def _mixture(self, t: int) -> Weights:
+    def mixture(self, t: int) -> Weights:
         return Weights(1 / t, 0.0, np.full(t - 1, 1 / t))
 
 
@@ -206,7 +304,7 @@ class _General(Cycle):
 
     lookback = None
 
-    def _mixture(self, t: int) -> Weights:
+    def mixture(self, t: int) -> Weights:
         if t - 2 >= len(self.alpha):
             raise ValueError(
                 f"the cycle has weights for {len(self.alpha) + 1} rounds, but {t} are asked for"
@@ -225,7 +323,7 @@ def fresh_mixture(share: Share | float) -> Cycle:
     Notes
     -----
     Paper C, Section 2. Draws are i.i.d. from the mixture, so the number of
-    real items is itself random.
+    real items is itself random; with :meth:`Cycle.exact` it is the share of the size.
     """
     return _FreshMixture(share=as_share(share))
 
@@ -274,8 +372,9 @@ def general(alpha: Sequence[float], beta: Sequence[Sequence[float]]) -> Cycle:
 def fixed_real(share: Share | float) -> Cycle:
     r"""Round t re-uses :math:`\alpha n` points of the first real set (paper A).
 
-    The counts are exact: :math:`\alpha n_t` rounded to the nearest whole
+    The counts are exact by themselves: :math:`\alpha n_t` rounded to the nearest whole
     number (ties to even) comes from the first set, all else from the previous
-    generation.
+    generation. Accumulated, the first set is in the pool already, so a round adds only
+    its synthetic items.
     """
     return _FixedReal(share=as_share(share))

@@ -12,25 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import reduce
-from numbers import Real
 from typing import NamedTuple, Self
 
 import numpy as np
 
-__all__ = ["Growth", "Share", "Size", "as_share", "as_size", "check_count"]
+from stlcore.checks import check_count, check_number, check_share
 
-
-def check_count(name: str, value: int) -> int:
-    """Return ``value`` as an int, or say that ``name`` must be a whole number from 1 up."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"{name} must be a whole number from 1 up, not {value!r}")
-    return int(value)
-
-
-def _check_number(name: str, value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
-        raise ValueError(f"{name} must be a finite number, not {value!r}")
-    return float(value)
+__all__ = ["Growth", "Share", "Size", "as_share", "as_size"]
 
 
 class Growth(NamedTuple):
@@ -145,30 +133,30 @@ class Share(_Schedule):
         else:
             # Round 2 is the first that uses the formula; `values` checks the others.
             values = self.curve(2)[1:]
-        _check_shares(values)
+        check_share(values, "a share")
 
     @classmethod
     def fixed(cls, share: float) -> Self:
         r""":math:`\alpha_t=` ``share`` for every t from 2 on."""
-        return cls(scale=_check_number("the share", share))
+        return cls(scale=check_number("the share", share))
 
     @classmethod
     def power(cls, exponent: float, scale: float = 1.0) -> Self:
         r""":math:`\alpha_t=` ``scale`` :math:`/\,t^{p}` with p the ``exponent``."""
-        exponent = _check_number("the exponent", exponent)
-        return cls(scale=_check_number("the scale", scale), power_=-exponent)
+        exponent = check_number("the exponent", exponent)
+        return cls(scale=check_number("the scale", scale), power_=-exponent)
 
     @classmethod
     def log(cls, exponent: float = 1.0, power: float = 0.0, scale: float = 1.0) -> Self:
         r""":math:`\alpha_t=` ``scale`` :math:`/\,(t^{p}\log(t+1)^{q})`, q the ``exponent``."""
-        exponent = _check_number("the exponent", exponent)
-        power = _check_number("the power", power)
-        return cls(scale=_check_number("the scale", scale), power_=-power, log_power=-exponent)
+        exponent = check_number("the exponent", exponent)
+        power = check_number("the power", power)
+        return cls(scale=check_number("the scale", scale), power_=-power, log_power=-exponent)
 
     @classmethod
     def explicit(cls, shares: Sequence[float]) -> Self:
         r"""The sequence :math:`\alpha_1,\alpha_2,\ldots`; the first must be 1."""
-        sequence = tuple(_check_number("a share", share) for share in shares)
+        sequence = tuple(check_number("a share", share) for share in shares)
         if not sequence:
             raise ValueError("the sequence of shares is empty")
         return cls(sequence=sequence)
@@ -194,19 +182,13 @@ class Share(_Schedule):
         r"""Shares :math:`\alpha_1,\ldots,\alpha_T` as floats, shape ``(rounds,)``."""
         shares = self.curve(rounds)
         shares[0] = 1.0
-        _check_shares(shares)
+        check_share(shares, "a share")
         return shares
 
     @property
     def latex(self) -> str:
         """The schedule as maths, without the dollar signs."""
         return rf"\alpha_t = {self._latex_value()}"
-
-
-def _check_shares(values: np.ndarray) -> None:
-    outside = values[~((values >= 0) & (values <= 1))]
-    if outside.size:
-        raise ValueError(f"a share must lie in [0, 1], not {outside[0]:g}")
 
 
 @dataclass(frozen=True)
@@ -239,14 +221,14 @@ class Size(_Schedule):
     def power(cls, size: int, exponent: float) -> Self:
         r""":math:`n_t=\lceil n\,t^{p}\rceil`, p the ``exponent``."""
         size = check_count("the sample size", size)
-        return cls(scale=size, power_=_check_number("the exponent", exponent))
+        return cls(scale=size, power_=check_number("the exponent", exponent))
 
     @classmethod
     def log(cls, size: int, power: float = 1.0, exponent: float = 1.0) -> Self:
         r""":math:`n_t=\lceil n\,t^{p}\log(t+1)^{q}\rceil`, q the ``exponent``."""
         size = check_count("the sample size", size)
-        power = _check_number("the power", power)
-        return cls(scale=size, power_=power, log_power=_check_number("the exponent", exponent))
+        power = check_number("the power", power)
+        return cls(scale=size, power_=power, log_power=check_number("the exponent", exponent))
 
     @classmethod
     def explicit(cls, sizes: Sequence[int]) -> Self:

@@ -18,10 +18,9 @@ from hypothesis import HealthCheck, settings
 from playwright.sync_api import sync_playwright
 from scipy.stats import norm
 
-import stlcore.page
-import stlcore.runner
-from stlcore.metrics import max_deviation_test
-from stlcore.runner import find_page, run_page
+import stlcore.pages.repository
+from stlcore.metrics.distances import max_deviation_test
+from stlcore.pages.runner import find_page, run_page
 from stlcore.streams import stream
 
 settings.register_profile(
@@ -77,7 +76,7 @@ import os
 
 import pandas as pd
 
-from stlcore.page import Count, Counts, Page, Positive, Profile, Seed, Text, by_profile
+from stlcore.pages import Count, Counts, Page, Positive, Profile, Seed, Text, by_profile
 from stlcore.streams import stream
 ```
 
@@ -111,10 +110,10 @@ page.show(figure)
 ```
 
 ```{code-cell} ipython3
-page.claims.check("The mean is small.", values.mean(), "<=", 1, source="Paper C, Theorem 0")
-page.claims.control("The mean is negative.", values.mean(), "<=", 0)
+claim = page.claims.check("The mean is small.", values.mean(), "<=", 1, mark="observed")
+page.claims.control(claim, "The mean is negative.", expected=0)
 if fail == "claim":
-    page.claims.check("One is two.", 1, "==", 2, source="Paper C, Theorem 0")
+    page.claims.check("One is two.", 1, "==", 2, mark="observed")
 page.finish()
 ```
 
@@ -156,7 +155,7 @@ stlcore:
 # A silent page
 
 ```{code-cell} ipython3
-from stlcore.page import Count
+from stlcore.pages import Count
 ```
 
 ```{code-cell} ipython3
@@ -177,9 +176,7 @@ def put_in(root: Path, patch: pytest.MonkeyPatch) -> Path:
     folder.mkdir(parents=True)
     (folder / "c90_tiny.md").write_text(TINY, encoding="utf-8")
     (folder / "c91_silent.md").write_text(SILENT, encoding="utf-8")
-    patch.setattr(stlcore.page, "ROOT", root)
-    patch.setattr(stlcore.runner, "ROOT", root)
-    patch.setattr(stlcore.runner, "EXECUTED", root / "book" / "notebooks")
+    patch.setattr(stlcore.pages.repository, "ROOT", root)
     return root
 
 

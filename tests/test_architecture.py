@@ -1,55 +1,110 @@
-"""Who may import whom: the rooms of the package stay apart."""
+"""Who may import whom: the storeys of the package, and how light the lower ones are."""
 
+import ast
+import json
 import runpy
 import subprocess
 import sys
 
 import pytest
 
-from stlcore.page import ROOT
-from stlcore.runner import imports
+import stlcore
+from stlcore.pages.repository import ROOT
+from stlcore.pages.runner import imports, pages
 
 MODULES = sorted((ROOT / "stlcore").rglob("*.py"))
 
+#: From the ground up. A floor may import the floors below it and its own.
+FLOORS = [
+    {"checks", "lazy"},
+    {"schedules", "streams", "laws"},
+    {"cycles", "metrics", "data"},
+    {"learners", "theory"},
+    {"loop", "checkpoints"},
+    {"stability"},
+    {"pages"},
+    {"__main__"},
+]
+LEVEL = {room: level for level, floor in enumerate(FLOORS) for room in floor}
 
-def below(room):
-    return [path for path in MODULES if path.is_relative_to(ROOT / "stlcore" / room)]
+
+def room(path) -> str:
+    """The room that a file of the package belongs to."""
+    return path.relative_to(ROOT / "stlcore").with_suffix("").parts[0]
 
 
-def test_theory_and_learners_do_not_know_each_other():
-    assert below("theory")
-    assert below("learners")
-    for path in below("theory"):
-        assert not any(
-            name.startswith("stlcore.learners")
-            for name in imports(path.read_text(encoding="utf-8"))
-        ), path.name
-    for path in below("learners"):
-        assert not any(
-            name.startswith("stlcore.theory") for name in imports(path.read_text(encoding="utf-8"))
-        ), path.name
+def rooms_used(path) -> set[str]:
+    names = imports(path.read_text(encoding="utf-8"))
+    return {name.split(".")[1] for name in names if name.count(".") >= 1}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT / "stlcore")))
+def test_arrows_run_downwards(path):
+    if path == ROOT / "stlcore" / "__init__.py":
+        assert not imports(path.read_text(encoding="utf-8"))
+        return
+    for other in rooms_used(path) - {room(path)}:
+        assert LEVEL[other] <= LEVEL[room(path)], other
+        if LEVEL[other] == LEVEL[room(path)] >= LEVEL["learners"]:
+            assert {other, room(path)} == {"loop", "checkpoints"}, other
 
 
 def test_the_loop_knows_no_learner_by_name():
-    learners = {
-        n
-        for n in imports((ROOT / "stlcore/loop.py").read_text(encoding="utf-8"))
-        if n.startswith("stlcore.learners.")
-    }
-    assert {name.split(".")[2] for name in learners} == {"base"}
+    for name in ("loop.py", "checkpoints.py"):
+        code = (ROOT / "stlcore" / name).read_text(encoding="utf-8")
+        modules = {n.split(".")[2] for n in imports(code) if n.startswith("stlcore.learners.")}
+        assert modules == {"base"}
 
 
-def test_only_what_runs_pages_imports_page():
-    allowed = {"__main__.py", "runner.py", "page.py"}
-    for path in MODULES:
-        if path.name not in allowed:
-            assert "stlcore.page" not in imports(path.read_text(encoding="utf-8")), path.name
+def test_the_storeys_are_named_where_a_newcomer_looks():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name in set(LEVEL) - {"__main__"}:
+        assert f"`{name}`" in stlcore.__doc__
+        assert f"`{name}`" in readme
 
 
-@pytest.mark.parametrize("module", ["stlcore.loop", "stlcore.learners.categorical", "stlcore.page"])
+@pytest.mark.parametrize(
+    "init", [p for p in MODULES if p.name == "__init__.py"], ids=lambda p: p.parent.name
+)
+def test_a_folder_says_what_lives_there_and_hands_on_what_exists(init):
+    assert len(ast.get_docstring(ast.parse(init.read_text(encoding="utf-8"))).split()) > 15
+    folder = ".".join(init.parent.relative_to(ROOT).parts)
+    module = __import__(folder, fromlist=["*"])
+    for name in getattr(module, "__all__", []):
+        assert getattr(module, name) is not None
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = module.nothing
+
+
+def test_pages_import_names_and_not_folders():
+    """Of a whole folder the pipeline could not tell which modules the page goes through."""
+    folders = {p.parent.name for p in MODULES if p.name == "__init__.py"} - {"stlcore"}
+    for page in pages():
+        for cell in page.notebook.cells:
+            tree = ast.parse(cell.source) if cell.cell_type == "code" else ast.Module([], [])
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Import):
+                    assert not any(a.name.startswith("stlcore") for a in node.names), page.name
+                if isinstance(node, ast.ImportFrom) and node.module == "stlcore":
+                    assert not folders & {a.name for a in node.names}, page.name
+
+
+def loaded_by(code: str) -> set[str]:
+    """The packages that a fresh Python has loaded after running some code."""
+    code += "\nimport sys, json; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_a_loop_over_arrays_starts_with_little():
+    code = "from stlcore.loop import run\nfrom stlcore.learners import Categorical"
+    slow = {"pandas", "torch", "scipy.stats", "sklearn", "tokenizers", "matplotlib", "IPython"}
+    assert not slow & loaded_by(code)
+
+
+@pytest.mark.parametrize("module", ["stlcore.pages.page", "stlcore.metrics.distances"])
 def test_a_categorical_page_starts_without_torch(module):
-    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert not {"torch", "sklearn", "tokenizers"} & loaded_by(f"import {module}")
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda p: p.stem)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -13,7 +14,9 @@ import pytest
 
 import stlcore
 from stlcore.__main__ import main
-from stlcore.page import read_result
+from stlcore.pages.page import read_result
+from stlcore.pages.repository import UsageError
+from stlcore.pages.runner import find_page, read_parameters
 
 
 def call(capsys, *arguments):
@@ -51,7 +54,7 @@ def with_runs(project, executed):
         ),
         (
             ["run", "c90", "-p", "rounds", "1e3"],
-            "stlcore: c90: rounds must be a whole number from 1 up, not 1000.0",
+            "stlcore: c90: rounds must be a whole number from 1 up, not '1e3'",
         ),
         (
             ["run", "c90", "-p", "seed", "-1"],
@@ -59,7 +62,7 @@ def with_runs(project, executed):
         ),
         (
             ["run", "c90", "-p", "rate", "nan"],
-            "stlcore: c90: rate must be a number above 0, not 'nan'",
+            "stlcore: c90: rate must be a number above 0, not nan",
         ),
         (
             ["run", "c90", "-p", "sizes", "[1, 0]"],
@@ -67,7 +70,7 @@ def with_runs(project, executed):
         ),
         (
             ["run", "c90", "-p", "sizes", "[1, "],
-            "stlcore: the value of 'sizes' cannot be read: [1,",
+            "stlcore: c90: sizes must be a list of whole numbers from 1 up, not '[1, '",
         ),
         (
             ["run", "c90", "-o", "out.html"],
@@ -174,7 +177,7 @@ def test_a_page_that_fails(project, capsys):
     assert out == []
     assert err == [
         "stlcore: c90 failed with RuntimeError: the tiny page was told to fail",
-        "stlcore: the notebook as far as it came lies in runs/failed/",
+        f"stlcore: the notebook as far as it came is {project / 'runs' / 'failed' / 'out.ipynb'}",
     ]
     assert list(output.parent.iterdir()) == []
     assert (project / "runs" / "failed" / "out.ipynb").exists()
@@ -220,7 +223,7 @@ def test_claims_as_text(with_runs, capsys):
     assert (code, err) == (0, [])
     assert out == [
         "C-90.1    reproduced: The mean is small.",
-        "C-90.2    control not reproduced: The mean is negative.",
+        "C-90.2    control of C-90.1 not reproduced: The mean is negative.",
     ]
 
 
@@ -229,10 +232,10 @@ def test_claims_as_json(with_runs, executed, capsys):
     rows = json.loads(capsys.readouterr().out)
     assert rows == executed[0]["claims"]
     for row in rows:
-        for key in ("id", "page", "source", "sentence", "measured", "expected", "tolerance"):
+        for key in ("id", "page", "mark", "key", "control_of", "power", "sentence", "measured"):
             assert key in row
         assert row["false_alarm"] == 0
-        assert row["control"] is (row["verdict"] == "not reproduced")
+        assert (row["control_of"] is not None) is (row["verdict"] == "not reproduced")
 
 
 def test_claims_as_a_page(with_runs, capsys):
@@ -281,3 +284,65 @@ def test_student(project, capsys):
 
 def test_version():
     assert stlcore.__version__.count(".") == 2
+
+
+# --- What a reader's machine may bring along --------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "values"),
+    [
+        ({"seed": "010"}, {"seed": 10}),
+        ({"fail": "2026"}, {"fail": "2026"}),
+        ({"fail": "2026-11-25"}, {"fail": "2026-11-25"}),
+        ({"fail": ""}, {"fail": ""}),
+        ({"rate": "1e-3", "sizes": "[3, 4]"}, {"rate": 1e-3, "sizes": [3, 4]}),
+    ],
+)
+def test_the_declared_type_reads_a_value(project, words, values):
+    assert read_parameters(find_page("c90"), words.items()) == values
+
+
+@pytest.mark.parametrize(
+    ("name", "word", "message"),
+    [
+        ("seed", "1e3", "c90: seed must be a whole number from 0 up, not '1e3'"),
+        ("seed", "12:30", "c90: seed must be a whole number from 0 up, not '12:30'"),
+        ("rate", "one", "c90: rate must be a number above 0, not 'one'"),
+        ("sizes", "3", "c90: sizes must be a list of whole numbers from 1 up, not 3"),
+    ],
+)
+def test_a_word_that_is_no_such_value(project, name, word, message):
+    with pytest.raises(UsageError) as caught:
+        read_parameters(find_page("c90"), [(name, word)])
+    assert str(caught.value) == message
+
+
+def test_a_file_of_the_readers_beside_the_output_is_not_lost(project, tree, capsys):
+    own = project / "report.json"
+    own.write_text('{"mine": 1}')
+    before = tree(project)
+    code, _, err = call(capsys, "run", "c90", "-o", str(project / "report.ipynb"))
+    assert code == 2
+    assert err[0].startswith("stlcore: the record of the run would go to report.json")
+    assert tree(project) == before
+
+
+def test_a_failure_is_told_where_its_notebook_cannot_be_kept(project, capsys):
+    (project / "runs").write_text("a file is in the way, as a read-only checkout would be")
+    target = str(project / "out" / "x.ipynb")
+    code, _, err = call(capsys, "run", "c90", "-p", "fail", "error", "-o", target)
+    assert code == 1
+    assert err[0].endswith("the tiny page was told to fail")
+    assert err[1].startswith("stlcore: the notebook as far as it came could not be kept")
+
+
+def test_claims_are_listed_on_a_terminal_that_knows_few_letters(with_runs, monkeypatch):
+    narrow = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", narrow)
+    record = next((with_runs / "book" / "notebooks").glob("*/*.json"))
+    text = record.read_text(encoding="utf-8").replace("The mean is small", "The mean is \u2264 1")
+    record.write_text(text, encoding="utf-8")
+    assert main(["claims"]) == 0
+    narrow.flush()
+    assert b"The mean is \\u2264 1" in narrow.buffer.getvalue()

@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from stlcore.cycles import (
+    Cycle,
     Filter,
+    Selection,
+    Weights,
     balanced,
     filtered_share,
     fixed_real,
@@ -227,3 +230,74 @@ def test_rounds_count_from_one(t):
 def test_a_share_above_one(make):
     with pytest.raises(ValueError, match=r"a share must lie in \[0, 1\], not 1.2"):
         make(1.2)
+
+
+# --- Modifiers and cycles of one's own -----------------------------------------------------------
+
+
+def test_modifiers_go_together():
+    cycle = balanced().accumulated(budget=7, window=3).selected(0.2, "all").exact()
+    assert (cycle.pooled, cycle.budget, cycle.window, cycle.shared_out) == (True, 7, 3, True)
+    assert cycle.selection == Selection(0.2, "all")
+    assert cycle.accumulated().budget is None
+    assert balanced().selected(0.5).selection.among == "synthetic"
+
+
+@given(cycles(), probability)
+def test_what_is_kept_of_a_round_does_not_change_its_law(case, keep):
+    cycle, t = case
+    assume(keep > 0)
+    other = cycle.exact().selected(keep).accumulated(budget=3, window=2)
+    assert other.weights(t)[:2] == cycle.weights(t)[:2]
+    assert np.array_equal(other.weights(t).generations, cycle.weights(t).generations)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda c: c.accumulated(budget=0), "the budget must be a whole number from 1 up, not 0"),
+        (lambda c: c.accumulated(window=1.5), "the window must be a whole number from 1 up"),
+        (lambda c: c.selected(0), "a selection must keep something"),
+        (lambda c: c.selected(1.2), r"the share to keep must lie in \[0, 1\], not 1.2"),
+        (lambda c: c.selected(float("nan")), r"the share to keep must lie in \[0, 1\], not nan"),
+        (lambda c: c.selected(0.5, "real"), "among 'synthetic' or 'all', not 'real'"),
+    ],
+)
+def test_modifiers_that_cannot_be(make, message):
+    with pytest.raises(ValueError, match=message):
+        make(balanced())
+
+
+def own(weights, **attributes):
+    return type("Own", (Cycle,), {"mixture": lambda self, t: Weights(*weights(t)), **attributes})()
+
+
+def test_a_cycle_of_ones_own():
+    def alternating(t):
+        generations = np.zeros(t - 1)
+        generations[t // 2 - 1] = 0.6
+        return 0.4, 0.0, generations
+
+    cycle = own(alternating, lookback=None)
+    check_weights(cycle.weights(7), 7)
+    assert cycle.filtered(0.5, 0.5).weights(7).fresh == pytest.approx(0.4)
+    with pytest.raises(ValueError, match="draws from generation 3, but its lookback is 1: set loo"):
+        own(alternating).check_rounds(7)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (lambda t: (0.5, 0.0, [0.0] * (t - 2) + [0.6]), "weights of round 3 of Own sum to 1.1, no"),
+        (lambda t: (1.5, 0.0, [0.0] * (t - 2) + [-0.5]), "of Own must not be negative"),
+        (lambda t: (0.5, 0.0, [0.5]), "weights of round 3 must name 2 generations, not 1"),
+        (lambda t: (0.5, 0.5, [0.0] * (t - 1)), "it must set reuses_first = True"),
+    ],
+)
+def test_weights_of_ones_own_that_are_no_law(weights, message):
+    def arrays(t):
+        fresh, first, generations = weights(t)
+        return fresh, first, np.array(generations)
+
+    with pytest.raises(ValueError, match=message):
+        own(arrays, lookback=None).check_rounds(3)

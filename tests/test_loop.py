@@ -13,10 +13,11 @@ import pandas as pd
 import pytest
 from scipy.stats import binom, chisquare
 
-from stlcore.cycles import balanced, fixed_real, fresh_mixture, full_synthetic, general
-from stlcore.figures import as_array
+from stlcore.cycles import Cycle, balanced, fixed_real, fresh_mixture, full_synthetic, general
 from stlcore.learners.categorical import Categorical
-from stlcore.loop import run
+from stlcore.learners.gaussian import Gaussian, GaussianMean, Normal
+from stlcore.loop import First, run, run_pair
+from stlcore.pages.figures import as_array
 from stlcore.schedules import Share, Size
 from stlcore.streams import stream
 from stlcore.theory.contamination import filtered_risk, risk
@@ -94,9 +95,48 @@ def test_every_cycle_runs(name):
     if "filter" in name:
         assert np.all((drawn >= 1) & (drawn <= 20))
         assert drawn[1:].mean() < 19
-    else:
-        assert np.all(drawn == 20)
-    assert np.array_equal(trained, np.cumsum(drawn, axis=0) if "accumulate" in name else drawn)
+        assert np.array_equal(trained, np.cumsum(drawn, axis=0) if "accumulate" in name else drawn)
+
+
+SMALL = {  # what every cycle draws anew in four rounds of 8, 4, 12 and 8 items
+    "fresh mixture": (fresh_mixture(0.25), [8, 4, 12, 8]),
+    "full synthetic": (full_synthetic(), [8, 4, 12, 8]),
+    "balanced": (balanced(), [8, 4, 12, 8]),
+    "general": (GENERAL, [8, 4, 12, 8]),
+    "fixed real": (fixed_real(0.25), [8, 3, 9, 6]),
+    "all real, fixed": (fixed_real(Share.explicit([1, 1, 0.5, 1])), [8, 0, 6, 0]),
+}
+AGAIN = {"fixed real": [0, 1, 3, 2], "all real, fixed": [0, 4, 6, 8]}  # of the first 8
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("name", SMALL)
+def test_columns_count_what_they_say(name, exact):
+    """New items of the round, and distinct items in its training set."""
+    cycle, drawn = SMALL[name]
+    cycle = cycle.exact() if exact else cycle
+    again = np.array(AGAIN.get(name, [0, 0, 0, 0]))
+
+    def columns(cycle):
+        spy = Spy(TRUTH)
+        frame = run(spy, cycle, Size.explicit([8, 4, 12, 8]), 4, 3, stream(2, name))
+        found = [as_array(frame, column) for column in ("drawn", "trained")]
+        in_sets = [sample.sum(axis=1).tolist() for sample in spy.trained]
+        assert found[1].tolist() == in_sets, "what the learner was given"
+        assert all(np.all(column == column[:, :1]) for column in found)
+        return [column[:, 0].tolist() for column in found]
+
+    assert columns(cycle) == [drawn, (again + drawn).tolist()]
+    total = np.cumsum(drawn)
+    assert columns(cycle.accumulated()) == [drawn, total.tolist()]
+    assert columns(cycle.accumulated(budget=10)) == [drawn, np.minimum(total, 10).tolist()]
+    last_two = np.add(drawn, [0, *drawn[:-1]])
+    # Round 1 is in the window until round 2, and its items are counted once.
+    assert columns(cycle.accumulated(window=2)) == [
+        drawn,
+        [*last_two[:2].tolist(), *(last_two + again)[2:].tolist()],
+    ]
+    assert columns(cycle.accumulated(window=4)) == [drawn, total.tolist()]
 
 
 def test_sizes_follow_the_schedule():
@@ -451,3 +491,351 @@ def test_a_share_above_one():
 
 def test_a_learner_without_extras_still_runs():
     assert len(call(learner=NoPool())) == 10
+
+
+# --- A given start, and two runs on the same numbers -------------------------------------------
+
+
+def test_a_given_first_sample_is_what_round_1_trains_on():
+    counts = np.array([[8, 0, 0, 2], [1, 2, 3, 4]])
+    frame = run(Categorical(TRUTH), fixed_real(0.5), 10, 3, 2, stream(3), first=First(counts))
+    expected = ((counts / 10 - TRUTH) ** 2).sum(axis=1)
+    assert frame["squared_error"][:2].to_numpy() == pytest.approx(expected)
+    assert frame["drawn"].tolist() == [10, 10, 5, 5, 5, 5]
+
+
+def test_a_given_part_is_what_later_rounds_use_again():
+    spy, counts = Spy(TRUTH), np.tile([4, 3, 2, 1], (3, 1))
+    part = np.tile([2, 1, 1, 1], (3, 1))
+    run(spy, fixed_real(0.5), 10, 4, 3, stream(3), first=First(counts, part))
+    assert spy.parts == []
+    for new, trained in zip(spy.drawn, spy.trained[1:], strict=True):
+        assert np.array_equal(trained, part + new)
+    with pytest.raises(ValueError, match="a sample of Spy has 5 items where 4 were asked for"):
+        run(spy, fixed_real(0.4), 10, 2, 3, stream(3), first=First(counts, part))
+
+
+def test_a_given_first_model_is_where_the_loop_starts():
+    model, seen = np.tile([0.0, 0.0, 0.5, 0.5], (3, 1)), []
+    frame = run(
+        Categorical(TRUTH), full_synthetic(), 10, 3, 3, stream(3),
+        first=First(model=model), observe=lambda t, m: seen.append((t, m)),
+    )  # fmt: skip
+    assert seen[0] == (1, model) or np.array_equal(seen[0][1], model)
+    assert [t for t, _ in seen] == [1, 2, 3]
+    assert all((m[:, :2] == 0).all() for _, m in seen), "what the model lacks stays lost"
+    assert frame["drawn"].tolist() == [0, 0, 0] + [10] * 6
+    with pytest.raises(ValueError, match="the given first round has no sample to take them from"):
+        run(Categorical(TRUTH), fixed_real(0.5), 10, 2, 3, stream(3), first=First(model=model))
+
+
+def test_another_truth():
+    frame = run(
+        Categorical(TRUTH), fresh_mixture(1.0), 10, 3, 2, stream(3), truth=np.array([1.0, 0, 0, 0])
+    )
+    assert frame["squared_error"].to_numpy() == pytest.approx(0.36 + 0.09 + 0.04 + 0.01)
+
+
+def test_a_pair_from_equal_starts_stays_together_and_is_the_run_itself():
+    first = First(np.tile([4, 3, 2, 1], (5, 1)))
+    one, two = run_pair(
+        GaussianMean(0, 1), fresh_mixture(0.3), 10, 6, 5, stream(4),
+        (First(model=normal_at(0.0)), First(model=normal_at(0.0))),
+    )  # fmt: skip
+    assert one.equals(two)
+    again, _ = run_pair(Categorical(TRUTH), fixed_real(0.3), 10, 6, 5, stream(4), (first, first))
+    assert again["trained"].eq(10).all()
+
+
+def normal_at(mean):
+    return Normal(np.full(5, mean), 1.0)
+
+
+def test_a_pair_shares_its_numbers_round_by_round():
+    """A shift of the start is carried on unchanged by a learner of means, to the last digit."""
+    gaps = []
+    run_pair(
+        GaussianMean(0, 1), full_synthetic(), 10, 6, 5, stream(4),
+        (First(model=normal_at(0.0)), First(model=normal_at(0.25))),
+        observe=lambda t, one, two: gaps.append(two.mean - one.mean),
+    )  # fmt: skip
+    assert np.array(gaps) == pytest.approx(np.full((6, 5), 0.25), abs=1e-12)
+
+
+def test_a_pair_is_in_step_again_after_a_round_that_needed_more_numbers():
+    class Uneven(GaussianMean):
+        """Draws a number more for a model at 1, and always from the truth."""
+
+        def sample(self, models, weights, size, rng):
+            if np.all(models[0].mean == 1):
+                rng.random()
+            return super().sample([self.truth], np.ones(1), size, rng)
+
+    gaps = []
+    run_pair(
+        Uneven(0, 1), full_synthetic(), 10, 4, 5, stream(4),
+        (First(model=normal_at(1.0)), First(model=normal_at(-1.0))),
+        observe=lambda t, one, two: gaps.append(two.mean - one.mean),
+    )  # fmt: skip
+    assert (gaps[1] != 0).all()
+    assert np.array_equal(gaps[2:], np.zeros((2, 5)))
+
+
+# --- What a learner is asked, and what it returns ------------------------------------------------
+
+
+class Plain(Categorical):
+    """A learner whose methods the tests below replace."""
+
+
+def changed(**methods):
+    return type("Plain", (Plain,), methods)(TRUTH)
+
+
+def test_a_learner_may_ask_for_the_round_and_its_numbers_stay_the_same():
+    seen = []
+
+    def fit(self, sample, previous, round):
+        seen.append((round.number, round.rng.random()))
+        return Categorical.fit(self, sample, previous)
+
+    def track(self, model, round):
+        return {
+            "squared_error": Categorical.track(self, model)["squared_error"],
+            "t": [round.number] * 2,
+        }
+
+    frame = call(learner=changed(fit=fit, track=track))
+    assert [t for t, _ in seen] == [1, 2, 3, 4, 5]
+    assert len({number for _, number in seen}) == 5
+    assert frame["t"].tolist() == frame["round"].tolist()
+    assert frame["squared_error"].equals(call()["squared_error"]), "its generator is its own"
+
+
+def test_two_runs_from_one_generator_have_rounds_of_their_own():
+    numbers = []
+
+    def fit(self, sample, previous, round):
+        numbers.append(round.rng.random())
+        return Categorical.fit(self, sample, previous)
+
+    rng = stream(1, "mistakes")
+    for _ in range(2):
+        call(learner=changed(fit=fit), rng=rng)
+    assert len(set(numbers)) == 10
+
+
+def test_a_vector_becomes_columns():
+    frame = call(learner=changed(track=lambda self, model: {"law": model, "first": model[:, 0]}))
+    assert list(frame.columns[4:]) == ["law[0]", "law[1]", "law[2]", "law[3]", "first"]
+    assert frame["law[0]"].equals(frame["first"].rename("law[0]"))
+    assert frame.filter(like="law").sum(axis=1).to_numpy() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("methods", "message"),
+    [
+        ({"track": lambda self, m: {"drawn": m[:, 0]}}, "Plain tracks 'drawn', but a name must be"),
+        ({"track": lambda self, m: {3: m[:, 0]}}, "Plain tracks 3, but a name must be a text"),
+        (
+            {"track": lambda self, m: {"error": m[0, 0]}},
+            r"Plain tracks 'error' of shape \(\), but it must be \(2,\) or \(2, m\)",
+        ),
+        ({"track": lambda self, m: m}, "Plain.track must return a mapping .* not ndarray"),
+        (
+            {"sample": lambda self, m, w, n, rng: Categorical.sample(self, m, w, n - 1, rng)},
+            "a sample of Plain has 9 items where 10 were asked for",
+        ),
+    ],
+)
+def test_the_first_round_is_looked_at(methods, message):
+    rounds = []
+    with pytest.raises(ValueError, match=message):
+        run(
+            changed(**methods), balanced(), 10, 5, 2, stream(1),
+            observe=lambda t, model: rounds.append(t),
+        )  # fmt: skip
+    assert rounds == []
+
+
+def test_other_numbers_in_a_later_round():
+    def track(self, model, round):
+        return {"a" if round.number < 3 else "b": model[:, 0]}
+
+    with pytest.raises(ValueError, match="same numbers in every round, but a, b differs"):
+        call(learner=changed(track=track))
+
+
+@pytest.mark.parametrize("returned", [True, False])
+def test_a_last_model_that_is_changed_in_place_is_refused(returned):
+    def fit(self, sample, previous):
+        model = Categorical.fit(self, sample)
+        if previous is None:
+            return model
+        previous[...] = model
+        return previous if returned else model
+
+    with pytest.raises(ValueError, match=r"must return a new model and leave `previous` as it is"):
+        call(learner=changed(fit=fit), cycle=balanced())
+
+
+def test_a_last_model_that_is_shared_but_not_changed_is_fine():
+    def fit(self, sample, previous):
+        return previous.copy() if previous is not None else Categorical.fit(self, sample)
+
+    assert len(call(learner=changed(fit=fit))) == 10
+
+
+# --- What stops a loop ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, MemoryError, ZeroDivisionError])
+@pytest.mark.parametrize("where", ["fit", "observe"])
+def test_whatever_stops_a_loop_carries_the_frame(kind, where):
+    count = []
+
+    def stops(*_):
+        count.append(1)
+        if len(count) == 3:
+            raise kind("stopped")
+
+    def fit(self, sample, previous):
+        if where == "fit":
+            stops()
+        return Categorical.fit(self, sample)
+
+    with pytest.raises(kind) as caught:
+        run(
+            changed(fit=fit), full_synthetic(), 10, 5, 2, stream(1),
+            observe=stops if where == "observe" else None,
+        )  # fmt: skip
+    frame = caught.value.frame
+    assert frame["round"].max() == (2 if where == "fit" else 3)
+    whole = run(Categorical(TRUTH), full_synthetic(), 10, 5, 2, stream(1))
+    assert frame.equals(whole[: len(frame)])
+    assert "This was in round 3; `frame` of this exception holds the" in caught.value.__notes__[0]
+
+
+def test_a_rule_ends_the_loop():
+    def alone(t, columns):
+        return bool((columns["squared_error"] > 0.15).any())
+
+    rule = {"cycle": full_synthetic(), "rounds": 200}
+    frame = run(Categorical(TRUTH), full_synthetic(), 10, 200, 2, stream(1), stop=alone)
+    whole = call(**rule, rng=stream(1))
+    assert frame.equals(whole[: len(frame)])
+    over = whole.groupby("round")["squared_error"].max() > 0.15
+    assert frame["round"].max() == over.idxmax() < 200
+
+
+# --- Exact counts, budgets and windows -----------------------------------------------------------
+
+
+def counts_from(cycle, rounds=4):
+    """How many items every law gave in every round, by laws that are worlds apart."""
+    asked = []
+
+    class Apart(Categorical):
+        def sample(self, models, weights, size, rng):
+            asked.append((len(models), size[0]))
+            return super().sample(models, weights, size, rng)
+
+    run(Apart(TRUTH), cycle, 10, rounds, 3, stream(1))
+    return asked
+
+
+def test_exact_counts_are_shared_out():
+    assert counts_from(fresh_mixture(0.3).exact()) == [(1, 10)] + [(1, 3), (1, 7)] * 3
+    assert counts_from(balanced().exact(), 3) == [(1, 10), (1, 5), (1, 5), (1, 3), (1, 4), (1, 3)]
+    assert counts_from(fixed_real(0.3).exact(), 2) == [(1, 10), (1, 7)]
+    assert counts_from(fresh_mixture(0.3), 2) == [(1, 10), (2, 10)]
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_exact_counts_take_the_share_of_the_truth_out_of_the_noise(exact, follows):
+    """Variance of the number of real items is a(1 - a)n, or 0: seen in a law of two points."""
+    cycle = fresh_mixture(0.5).exact() if exact else fresh_mixture(0.5)
+    start = First(model=np.tile([0.0, 1.0], (6000, 1)))
+    frame = run(
+        Categorical([1.0, 0.0]),
+        cycle,
+        10,
+        2,
+        6000,
+        stream(1),
+        first=start,
+        truth=np.array([1.0, 0]),
+    )
+    second = as_array(frame, "squared_error")[1]
+    if exact:
+        assert np.allclose(second, 2 * 0.5**2)
+    else:
+        expected = 2 * (0.25 + 0.25 / 10)
+        assert follows(second[:, None], [expected])
+        assert not follows(second[:, None], [0.5])
+
+
+def test_a_budget_is_a_uniform_part_of_all_that_was_drawn(follows):
+    """Given the pool, the fit is unbiased for it, with the variance without replacement."""
+    start, model = np.tile([6, 2, 0, 2], (8000, 1)), None
+    models = []
+    run(
+        Categorical(TRUTH), fresh_mixture(1.0).accumulated(budget=4), 10, 2, 8000, stream(1),
+        first=First(start), truth=np.array([0, 0, 1.0, 0]),
+        observe=lambda t, model: models.append(model),
+    )  # fmt: skip
+    model = models[1]  # 4 of 20 items: 6, 2, 10 and 2 of the classes
+    pool = np.array([6, 2, 10, 2]) / 20
+    assert follows(model, pool)
+    assert not follows(model, np.array([6, 2, 9, 3]) / 20)
+    assert follows((model - pool) ** 2, pool * (1 - pool) / 4 * 16 / 19)
+
+
+# --- More mistakes -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"learner": Categorical}, r"Categorical is a class: the loop needs a learner, Categoric"),
+        ({"cycle": Cycle}, "the cycle must come from stlcore.cycles, not the class Cycle"),
+        (
+            {"cycle": fresh_mixture(0.5).selected(0.5)},
+            "Categorical has no score for its items, so nothing can be selected",
+        ),
+        (
+            {"learner": Gaussian(0, 1), "cycle": full_synthetic().accumulated(budget=3)},
+            "Gaussian cannot take a part of a sample from several laws, so a budget does not fit",
+        ),
+        (
+            {"cycle": full_synthetic().filtered(0.1, 0.1).accumulated(budget=3)},
+            "a budget needs equally many items in every repetition",
+        ),
+        (
+            {"learner": NoPool(), "cycle": fresh_mixture(0.1).exact()},
+            "NoPool cannot pool samples, so a cycle with exact counts does not fit it",
+        ),
+    ],
+)
+def test_more_mistakes_get_one_sentence(changes, message):
+    with pytest.raises(TypeError, match=message):
+        call(**changes)
+
+
+def test_a_truth_that_is_none():
+    learner = Categorical(TRUTH)
+    learner.truth = None
+    with pytest.raises(TypeError, match="the truth of Categorical is None, so there is nothing"):
+        call(learner=learner)
+
+
+@pytest.mark.parametrize(
+    ("first", "error", "message"),
+    [
+        (np.ones((2, 4)), TypeError, r"a given first round is a First\(...\), not ndarray"),
+        (First(), ValueError, "a given first round needs a sample or a model"),
+    ],
+)
+def test_first_rounds_that_cannot_be(first, error, message):
+    with pytest.raises(error, match=message):
+        run(Categorical(TRUTH), full_synthetic(), 10, 2, 2, stream(1), first=first)

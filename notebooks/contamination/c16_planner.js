@@ -146,7 +146,8 @@ const stlPlanner = (() => {
     if (unlimited) plan = { ...plan, budget: null };
     const first = plan.V / plan.first;
     const settled = (limit, reason) => ({
-      kind: limit < first * (1 - 1e-12) ? "improvement" : "collapse",
+      kind:
+        limit <= first * (1 + 1e-12) && limit < plan.V * (1 - 1e-12) ? "improvement" : "collapse",
       limit,
       error: 0,
       first,
@@ -204,9 +205,15 @@ const stlPlanner = (() => {
   // The first round is never quite forgotten: bracket the limit.
   function finiteMemory(plan, share, size, first) {
     let total = 0;
-    const end = walk(plan, HORIZON, ({ size: n }) => (total += n));
+    let fed = false;
+    const end = walk(plan, HORIZON, ({ t, share: part, size: n }) => {
+      total += n;
+      fed ||= t > 1 && part > 0;
+    });
     const weight = end.size / end.pooled;
     const lastRisk = plan.V * end.risk;
+    if (plan.first === 1 && !fed)
+      return { kind: "collapse", limit: plan.V, error: 0, first, reason: "there is nothing left that could be lost" };
     let noiseTail, pull, fresh;
     if (plan.accumulate) {
       noiseTail = 1 / total;
@@ -226,7 +233,8 @@ const stlPlanner = (() => {
     const now = (end.share * (2 - end.share * weight) * end.size) / weight;
     const levels = [plan.V / ((1 - end.share) ** 2 + now), plan.V / (1 + 2 * limitOf(fresh))];
     const low = Math.max(lastRisk * Math.max(1 - forgotten, 0), Math.min(lastRisk, ...levels));
-    const high = Math.min(lastRisk + plan.V * noiseTail, Math.max(lastRisk, ...levels));
+    const noisy = lastRisk + (plan.V - lastRisk) * Math.min(noiseTail, 1);
+    const high = Math.min(noisy * (1 + HORIZON * Number.EPSILON), Math.max(lastRisk, ...levels));
     const bracket = { limit: (low + high) / 2, error: (high - low) / 2, first };
     if (low < first && first <= high)
       return { ...bracket, kind: "undecided", reason: "the limit is too close to the first risk to tell which is larger" };

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from stlcore.data.corpus import MissingDataError
+from stlcore.lazy import extra
 
 __all__ = ["Images", "cifar10", "digits", "mnist"]
 
@@ -66,7 +67,8 @@ class Images:
 
 def digits() -> Images:
     """1797 handwritten digits of 8 x 8 pixels, bundled with scikit-learn."""
-    from sklearn.datasets import load_digits
+    with extra("images"):
+        from sklearn.datasets import load_digits
 
     bunch = load_digits()
     return _images(

@@ -134,7 +134,8 @@ def prose(docstring: str) -> list[str]:
     """The paragraphs of a docstring that are prose, each on one line.
 
     Prose starts with a letter, ends with a full stop (or ``!`` or ``?``), has all
-    its lines at the left margin, none of the form ``name: text`` and no `` : ``.
+    its lines at the left margin, none of the form ``name: text``, and no
+    colon between spaces.
     Code examples, parameter tables, lists, formulas and directives fail one of
     these; titles go with their underlines. Inline markup is taken off.
     """

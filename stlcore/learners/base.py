@@ -4,34 +4,68 @@ A *model* is whatever a learner fits: an array, a tuple of arrays, a network.
 A *sample* is whatever it trains on, as small as the learner allows (counts
 instead of tokens, say). Both carry all repetitions at once; the loop never
 looks inside.
+
+Three methods may ask for more by naming a further parameter: ``fit`` and ``track`` for
+``round`` (a :class:`Round`: which round it is, and a generator of their own), ``sample`` for
+``origins`` (one :class:`Origin` for each model: who wrote the items, and when).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-import pandas as pd
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = [
+    "CountsItems",
+    "Couples",
     "Diverged",
     "FiniteTruth",
     "Learner",
+    "LosesRepetitions",
+    "Origin",
     "PoolsSamples",
     "Resumes",
     "ReusesSamples",
+    "Round",
+    "Selects",
+    "arrays_in",
     "split",
+    "wants",
 ]
 
 
 class Diverged(RuntimeError):
     """Raised by a learner whose fit is no longer finite.
 
-    The loop names the round and adds ``frame``, the rounds finished before.
+    The loop names the round and adds ``frame``, the rounds finished before. A learner that
+    can tell which repetitions are lost offers ``lost`` instead (:class:`LosesRepetitions`).
     """
 
     frame: pd.DataFrame | None = None
+
+
+class Round(NamedTuple):
+    """What ``fit`` and ``track`` may know of the round they are called in."""
+
+    number: int
+    """The round t, from 1."""
+    rng: np.random.Generator
+    """A generator of this round's own; the loop's other draws do not depend on its use."""
+
+
+class Origin(NamedTuple):
+    """Where the items that one model writes in one round come from."""
+
+    generation: int
+    """0 for the truth, k for the model of round k."""
+    round: int
+    """The round in which they are drawn, from 1."""
 
 
 def split(weights: np.ndarray, size: int) -> np.ndarray:
@@ -45,6 +79,44 @@ def split(weights: np.ndarray, size: int) -> np.ndarray:
     ends = np.rint(np.cumsum(weights) * size).astype(np.int64)
     ends[-1] = size
     return np.diff(ends, prepend=0)
+
+
+def wants(function: Callable, name: str) -> bool:
+    """Whether a function has a parameter of that name."""
+    try:
+        return name in inspect.signature(function).parameters
+    except (TypeError, ValueError):  # written in C, say
+        return False
+
+
+def arrays_in(value: Any, place: str = "") -> Iterator[tuple[str, np.ndarray]]:
+    """The arrays that make up a model or a sample, each with its place in it.
+
+    Looks into mappings, sequences, networks (by ``state_dict``) and the attributes of other
+    objects; numbers and texts count as arrays without axes, and what holds neither is left out.
+    """
+    ahead, seen = [(place, value)], set()
+    while ahead:
+        place, value = ahead.pop()
+        if isinstance(value, np.ndarray | np.generic | bool | int | float | complex | str):
+            yield place, np.asarray(value)
+        elif hasattr(value, "detach") and hasattr(value, "cpu"):  # a tensor, without loading torch
+            yield place, value.detach().cpu().numpy()
+        elif id(value) not in seen and not isinstance(value, type):
+            seen.add(id(value))
+            ahead += [(f"{place}.{key}", part) for key, part in _parts(value)][::-1]
+
+
+def _parts(value: Any) -> Iterable[tuple[Any, Any]]:
+    if hasattr(value, "state_dict"):
+        return value.state_dict().items()
+    if isinstance(value, Mapping):
+        return value.items()
+    if isinstance(value, list | tuple):
+        return enumerate(value)
+    if hasattr(value, "to_numpy"):  # a data frame
+        return [("values", value.to_numpy())]
+    return () if callable(value) else getattr(value, "__dict__", {}).items()
 
 
 @runtime_checkable
@@ -64,14 +136,22 @@ class Learner(Protocol):
         """Draw ``size[r]`` items for repetition r, i.i.d. from the mixture of ``models``.
 
         ``weights`` has one entry per model and sums to 1; ``size`` has shape
-        ``(repetitions,)``.
+        ``(repetitions,)``. For a cycle with exact counts the loop asks for the items of
+        one model at a time and pools them. May ask for ``origins``.
         """
 
     def fit(self, sample: Any, previous: Any | None) -> Any:
-        """Fit a model; ``previous`` is the last round's model, None in round 1."""
+        """Fit a new model; ``previous`` is the last round's model, None in round 1.
+
+        ``previous`` must be left as it is, for later rounds may draw from it. May ask for
+        ``round``.
+        """
 
     def track(self, model: Any) -> Mapping[str, np.ndarray]:
-        """Numbers to record, each of shape ``(repetitions,)``."""
+        """Numbers to record, each of shape ``(repetitions,)``, or ``(repetitions, m)``.
+
+        The latter become m columns, ``name[0]`` and so on. May ask for ``round``.
+        """
 
 
 @runtime_checkable
@@ -84,7 +164,11 @@ class PoolsSamples(Protocol):
 
 @runtime_checkable
 class ReusesSamples(Protocol):
-    """A learner that can train on a part of an earlier sample again."""
+    """A learner that can train on a part of an earlier sample again.
+
+    One that keeps only sums, of which a part can be drawn for a sample from a single law but
+    not for a mixture, says so by ``parts_of_mixtures = False``.
+    """
 
     def subset(self, sample: Any, size: int, rng: np.random.Generator) -> Any:
         """``size`` items of ``sample`` chosen at random without replacement."""
@@ -94,16 +178,56 @@ class ReusesSamples(Protocol):
 
 
 @runtime_checkable
+class Selects(Protocol):
+    """A learner that has a score for its items."""
+
+    def best(self, sample: Any, size: np.ndarray) -> Any:
+        """The ``size[r]`` items of repetition r with the highest scores."""
+
+
+@runtime_checkable
+class CountsItems(Protocol):
+    """A learner that can say how many items a sample holds, so that the loop can check."""
+
+    def count(self, sample: Any) -> np.ndarray:
+        """Number of items, shape ``(repetitions,)``."""
+
+
+@runtime_checkable
+class Couples(Protocol):
+    """A learner that can draw from two neighbouring laws as close to each other as they are."""
+
+    def coupled(
+        self,
+        models: Sequence[Any],
+        weights: np.ndarray,
+        size: np.ndarray,
+        rng: np.random.Generator,
+    ) -> Any:
+        """As ``sample``; from equal generators, every item of both comes from the same uniform
+        number through the inverse distribution function."""
+
+
+@runtime_checkable
+class LosesRepetitions(Protocol):
+    """A learner that can say which repetitions have diverged, so that the others go on."""
+
+    def lost(self, model: Any) -> np.ndarray:
+        """Whether each repetition's model is lost, shape ``(repetitions,)``."""
+
+
+@runtime_checkable
 class FiniteTruth(Protocol):
     """A learner whose truth is a pool of real items, each used at most once in a run.
 
-    Such a learner shares out a round by :func:`split` instead of at random, so
-    that the number of real items is known before the first round.
+    It needs a cycle with exact counts, so that the number of real items is known before
+    the first round.
     """
 
     def open_truth(self, items: int, repetitions: int, rng: np.random.Generator) -> Any:
-        """The truth of one run, in place of ``truth``: ``items`` fresh ones a repetition.
+        """The truth of one run, in place of ``truth``, for ``items`` fresh ones a repetition.
 
+        Which ones come first must not depend on ``items``, or a run cannot be extended.
         Raises ValueError, with the number needed, if the pool has fewer.
         """
 

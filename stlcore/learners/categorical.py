@@ -60,6 +60,20 @@ class Categorical:
         """Class counts, shape (repetitions, K)."""
         return rng.multinomial(size, _mixture(models, weights))
 
+    def coupled(self, models, weights, size, rng):
+        """Class counts of items drawn from common uniforms, shape (repetitions, K).
+
+        Item j is the class in which uniform number j falls under the distribution function,
+        so two laws give different classes to no more items than they must in the order of
+        the classes: for two classes, to a share of their total variation distance.
+        """
+        ends = np.cumsum(_mixture(models, weights), axis=-1)
+        ends = np.broadcast_to(ends, (len(size), ends.shape[-1]))
+        uniforms = rng.random((len(size), size.max()))
+        uniforms[np.arange(size.max()) >= size[:, None]] = 2.0  # a place left over
+        below = [(uniforms < end[:, None]).sum(axis=1) for end in ends.T[:-1]]
+        return np.diff(np.stack([*below, size], axis=1), prepend=0, axis=1)
+
     def fit(self, sample, previous=None):
         """Proportions, the maximum-likelihood fit."""
         return sample / sample.sum(axis=-1, keepdims=True)
@@ -67,6 +81,10 @@ class Categorical:
     def pool(self, first, second):
         """Counts of both samples together."""
         return first + second
+
+    def count(self, sample):
+        """Number of tokens."""
+        return sample.sum(axis=-1)
 
     def subset(self, sample, size, rng):
         """Counts of a random part of each repetition's sample."""
@@ -132,6 +150,10 @@ class NextToken:
     def pool(self, first, second):
         """Counts of both samples together."""
         return first + second
+
+    def count(self, sample):
+        """Number of pairs."""
+        return sample.sum(axis=(-2, -1))
 
     def track(self, model):
         """The weighted squared distance to the truth."""

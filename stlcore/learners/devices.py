@@ -6,7 +6,11 @@ from contextlib import contextmanager
 from functools import cache
 
 import numpy as np
-import torch
+
+from stlcore.lazy import extra
+
+with extra("torch"):
+    import torch
 
 __all__ = ["fast_products", "pick_device"]
 

@@ -62,6 +62,8 @@ class Gaussian:
     :func:`stlcore.theory.contamination.gaussian_risk`.
     """
 
+    parts_of_mixtures = False  # see `subset`
+
     def __init__(self, mean: float, variance: float) -> None:
         if not math.isfinite(mean):
             raise ValueError(f"the true mean must be a finite number, not {mean!r}")
@@ -86,6 +88,10 @@ class Gaussian:
     def fit(self, sample: Moments, previous: Normal | None = None) -> Normal:
         """Mean and variance (divisor n) of the sample."""
         return Normal(sample.mean, sample.squares / sample.count)
+
+    def count(self, sample: Moments) -> np.ndarray:
+        """Number of points."""
+        return sample.count
 
     def pool(self, first: Moments, second: Moments) -> Moments:
         """Sufficient statistics of both samples together."""

@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy.signal import fftconvolve, lfilter
 
-from stlcore.kernels import LAPLACE, UNIFORM, Kernel, NormalMixture
-from stlcore.metrics import check_axes, total_variation, trapezoid
+from stlcore.laws import LAPLACE, UNIFORM, Kernel, NormalMixture
+from stlcore.learners.base import Round
+from stlcore.metrics.distances import check_axes, total_variation, trapezoid
 
 __all__ = ["Estimate", "KernelDensity"]
 
@@ -29,8 +30,6 @@ class Estimate(NamedTuple):
     """The bandwidth h."""
     density: np.ndarray
     """The estimate on the grid, shape (repetitions, g_1, ..., g_d)."""
-    round: int
-    """The round t of this fit, from 1."""
 
 
 class KernelDensity:
@@ -43,11 +42,11 @@ class KernelDensity:
     truth : NormalMixture
         The true law, in d = 1, 2 or 3 dimensions.
     kernel : Kernel
-        One of :data:`stlcore.kernels.KERNELS`.
+        One of :data:`stlcore.laws.KERNELS`.
     bandwidths : float or sequence of floats
         :math:`h_t`, one for all rounds or one for each, as in :mod:`stlcore.theory.kde`.
-        :func:`stlcore.kernels.standard_bandwidth` and
-        :func:`stlcore.kernels.loop_bandwidth` give the usual ones.
+        :func:`stlcore.laws.standard_bandwidth` and
+        :func:`stlcore.laws.loop_bandwidth` give the usual ones.
     *grid : array_like
         One axis of equidistant points for each dimension, an odd number of at least 5.
         It should leave out no mass that matters; ``tv_error`` says what it does leave out.
@@ -71,7 +70,7 @@ class KernelDensity:
     dimensions the sum is an exact product of matrices.
 
     Model: :class:`Estimate`. Tracks ``tv`` and ``tv_error``, the total variation distance
-    to the truth and its error (:func:`stlcore.metrics.total_variation`), and
+    to the truth and its error (:func:`stlcore.metrics.distances.total_variation`), and
     ``squared_error``, :math:`\int(\hat p-p_0)^2` on the grid, whose exact mean is
     :func:`stlcore.theory.kde.kde_mise`.
     """
@@ -139,8 +138,12 @@ class KernelDensity:
         centre = law.points[row, rng.integers(law.points.shape[1], size=row.size)]
         return centre + law.bandwidth * self.kernel.draw(rng, centre.shape)
 
-    def fit(self, sample: np.ndarray, previous: Estimate | None = None) -> Estimate:
+    def fit(
+        self, sample: np.ndarray, previous: Estimate | None = None, round: Round | None = None
+    ) -> Estimate:
         """The estimate with the bandwidth of its round, evaluated on the grid.
+
+        The round is needed where every round has a bandwidth of its own.
 
         Raises
         ------
@@ -157,17 +160,28 @@ class KernelDensity:
             raise ValueError("a kernel estimate needs at least one point")
         if not np.all(np.isfinite(points)):
             raise ValueError("every point must be a finite number")
-        t = 1 if previous is None else previous.round + 1
-        if self.bandwidths.ndim and t > self.bandwidths.size:
-            raise ValueError(
-                f"there are bandwidths for {self.bandwidths.size} rounds, but this is round {t}"
-            )
-        h = float(self.bandwidths[t - 1] if self.bandwidths.ndim else self.bandwidths)
+        h = self._bandwidth(round)
         rows = max(1, BLOCK // points[0].size)
         density = [
             self._evaluate(points[low : low + rows], h) for low in range(0, len(points), rows)
         ]
-        return Estimate(points, h, np.concatenate(density), t)
+        return Estimate(points, h, np.concatenate(density))
+
+    def _bandwidth(self, round: Round | None) -> float:
+        if not self.bandwidths.ndim:
+            return float(self.bandwidths)
+        if round is None:
+            raise ValueError("every round has a bandwidth of its own, so the round must be given")
+        if round.number > self.bandwidths.size:
+            raise ValueError(
+                f"there are bandwidths for {self.bandwidths.size} rounds, "
+                f"but this is round {round.number}"
+            )
+        return float(self.bandwidths[round.number - 1])
+
+    def count(self, sample: np.ndarray) -> np.ndarray:
+        """Number of points."""
+        return np.full(len(sample), sample.shape[1])
 
     def pool(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """The points of both samples."""

@@ -1,4 +1,8 @@
-"""Linear regression by least squares, through its sufficient statistics only."""
+"""Linear regression by least squares, through its sufficient statistics only.
+
+Apart from ``logistic`` because it draws no point at all, and from ``regression`` because its
+inputs are new in every round.
+"""
 
 from __future__ import annotations
 
@@ -53,6 +57,8 @@ class LinearRegression:
     expected values are :func:`stlcore.theory.augmentation.ols_loop`.
     """
 
+    parts_of_mixtures = False  # see `subset`
+
     def __init__(self, weights, noise: float = 1.0) -> None:
         weights = np.asarray(weights, dtype=float)
         if weights.ndim != 1 or weights.size == 0 or not np.isfinite(weights).all():
@@ -85,6 +91,10 @@ class LinearRegression:
         weights = np.linalg.solve(sample.products[:, :d, :d], moment[..., None])[..., 0]
         residual = sample.products[:, d, d] - (weights * moment).sum(axis=1)
         return Line(weights, residual / sample.count)
+
+    def count(self, sample: Products) -> np.ndarray:
+        """Number of points."""
+        return sample.count
 
     def pool(self, first: Products, second: Products) -> Products:
         """Sums over both samples."""

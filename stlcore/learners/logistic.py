@@ -1,4 +1,8 @@
-"""Logistic regression without penalty, fitted by Newton's method for all repetitions at once."""
+"""Logistic regression without penalty, fitted by Newton's method for all repetitions at once.
+
+Apart from ``linear`` because it has no sufficient statistic smaller than its points, and from
+``regression`` because every repetition has a design of its own.
+"""
 
 from __future__ import annotations
 
@@ -108,6 +112,10 @@ class Logistic:
             block = slice(low, low + rows)
             parts.append(_newton(sample.features[block], sample.signs[block], start[block]))
         return Classifier(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+    def count(self, sample: Labelled) -> np.ndarray:
+        """Number of items."""
+        return np.count_nonzero(sample.signs, axis=1)
 
     def pool(self, first: Labelled, second: Labelled) -> Labelled:
         """The items of both samples."""

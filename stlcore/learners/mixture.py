@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from stlcore.checks import check_count
 from stlcore.learners.categorical import check_law
-from stlcore.metrics import wasserstein_atoms
-from stlcore.schedules import check_count
+from stlcore.metrics.distances import wasserstein_atoms
 
 __all__ = ["GaussianMixture1D", "Mixture", "Points", "log_likelihood"]
 
@@ -137,6 +137,12 @@ class GaussianMixture1D:
             first = Mixture(*(part[block] for part in start[:3]))
             parts.append(_em(points, first, self.tolerance, self.steps, self.floor))
         return Mixture(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+    def count(self, sample: Points) -> np.ndarray:
+        """Number of points."""
+        if sample.counted is None:
+            return np.full(len(sample.values), sample.values.shape[1])
+        return sample.counted.sum(axis=1).astype(np.int64)
 
     def pool(self, first: Points, second: Points) -> Points:
         """The points of both samples."""

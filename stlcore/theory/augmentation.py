@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import brentq
 
-from stlcore.schedules import check_count
+from stlcore.checks import check_count, check_share
 
 __all__ = [
     "OlsLoop",
@@ -203,8 +203,7 @@ def ols_loop(
     for count in (check_count("the first size", first), check_count("the size", size)):
         if count < check_count("the dimension", d) + 2:
             raise ValueError(f"{d} dimensions need at least {d + 2} points, not {count}")
-    if not 0 <= share <= 1:
-        raise ValueError(f"the share must lie in [0, 1], not {share!r}")
+    check_share(share)
     if stratified and abs(share * size - round(share * size)) > 1e-9:
         raise ValueError(f"{share:g} of {size} points is no whole number")
     m, N = (1 - share) * size, size

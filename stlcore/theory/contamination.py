@@ -15,8 +15,8 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.stats import binom
 
+from stlcore.checks import check_sequences, check_share
 from stlcore.cycles import filtered_share
-from stlcore.theory.checks import check_sequences, check_share
 from stlcore.theory.limits import Verdict, classify, limit_accumulation, limit_fixed
 from stlcore.theory.normal import GaussianRisk, gaussian_risk
 

@@ -14,10 +14,10 @@ import math
 
 import numpy as np
 
+from stlcore.checks import check_count
 from stlcore.cycles import Cycle
-from stlcore.schedules import check_count
 
-__all__ = ["diffusion_bandwidth", "diffusion_loop", "diffusion_output"]
+__all__ = ["diffusion_loop", "diffusion_output"]
 
 
 def diffusion_output(
@@ -107,12 +107,6 @@ def diffusion_loop(
         spread = weights @ (variances[:t] + (means[:t] - centre) ** 2)
         means[t], variances[t] = diffusion_output(centre, spread, horizon, cutoff)
     return means[1:], variances[1:]
-
-
-def diffusion_bandwidth(cutoff: float) -> float:
-    r"""The bandwidth :math:`\sqrt{1-e^{-2t_0}}` of the noise that the cutoff leaves in."""
-    _check_cutoff(cutoff)
-    return math.sqrt(-math.expm1(-2 * cutoff))
 
 
 def _check_cutoff(cutoff: float) -> None:

@@ -10,19 +10,18 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.special import loggamma, ndtr, polygamma, psi
+from scipy.special import ndtr
 from scipy.stats import f as fisher
 
+from stlcore.checks import check_count, check_share
 from stlcore.cycles import Cycle
-from stlcore.schedules import Size, as_size, check_count
+from stlcore.schedules import Size, as_size
 
 __all__ = [
     "expected_tv_mean",
-    "expected_tv_variance",
     "gaussian_mean_covariance",
     "gaussian_mean_variance",
     "gaussian_variance_moments",
-    "log_variance_drift",
     "tv_normal_variances",
 ]
 
@@ -136,62 +135,6 @@ def tv_normal_variances(s) -> np.ndarray:
     return 2 * np.abs(ndtr(x) - ndtr(x / np.sqrt(s)))
 
 
-def log_variance_drift(i: int, n: int) -> float:
-    r"""Mean of :math:`\log\sigma_i^2` after i fully synthetic generations of size n, about -i/n."""
-    check_count("the generation i", i)
-    check_count("the sample size", n)
-    return i * (float(psi(n / 2)) - math.log(n / 2))
-
-
-def expected_tv_variance(i: int, n: int) -> float:
-    r"""Expected TV after i fully synthetic generations that learn the variance only.
-
-    The mean is known and :math:`\sigma_i^2=\prod_{k\le i}\chi^2_{n,k}/n`. The law of its
-    logarithm comes from its characteristic function
-    :math:`[\Gamma(n/2+it)/\Gamma(n/2)\,(2/n)^{it}]^i` by Fourier inversion, and the
-    expectation from Gauss-Legendre quadrature split at the kink :math:`\sigma^2=1`.
-
-    Parameters
-    ----------
-    i, n : int
-        Generations and sample size.
-
-    Returns
-    -------
-    float
-        Exact to about 1e-11.
-    """
-    check_count("the generation i", i)
-    check_count("the sample size", n)
-    mean = log_variance_drift(i, n)
-    spread = math.sqrt(i * float(polygamma(1, n / 2)))
-    # Both tails: the logarithm of a chi-square falls off slower to the left.
-    low, high = mean - 16 * spread - 40 * 2 / n, mean + 14 * spread
-    nodes, weights = np.polynomial.legendre.leggauss(300)
-
-    limit = 12 / spread
-    while _log_modulus(limit, i, n) > -40:  # heavier than a normal law's for small n i
-        limit *= 1.5
-    step = 2 * math.pi / (3 * (high - low))
-    t = (np.arange(math.ceil(limit / step)) + 0.5) * step
-    phi = np.exp(i * (loggamma(n / 2 + 1j * t) - loggamma(n / 2) + 1j * t * math.log(2 / n)))
-
-    total = 0.0
-    for left, right in ((low, 0.0), (0.0, high)):
-        if right <= left:
-            continue
-        y = (left + right) / 2 + (right - left) / 2 * nodes
-        density = (np.exp(-1j * np.outer(y, t)) @ phi).real * step / math.pi
-        # Below e^-690 the distance is 1 to all digits, and e^y no longer a number.
-        distance = tv_normal_variances(np.exp(np.maximum(y, -690)))
-        total += (right - left) / 2 * weights @ (density * distance)
-    return float(total)
-
-
-def _log_modulus(t: float, i: int, n: int) -> float:
-    return i * (loggamma(n / 2 + 1j * t) - loggamma(n / 2)).real
-
-
 def gaussian_variance_moments(
     alpha: float, n: int, rounds: int, temperature: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -225,8 +168,7 @@ def gaussian_variance_moments(
     With exact parts of the n points, in place of i.i.d. draws, the last bracket would be
     :math:`2\alpha+2(1-\alpha)T^2m_2`. Derived here.
     """
-    if not 0 <= alpha <= 1:
-        raise ValueError(f"the share must lie in [0, 1], not {alpha!r}")
+    check_share(alpha)
     if not temperature > 0:
         raise ValueError(f"the temperature must be positive, not {temperature!r}")
     n, rounds = check_count("the sample size", n), check_count("rounds", rounds)

@@ -17,9 +17,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from stlcore.checks import check_count
 from stlcore.cycles import Cycle
-from stlcore.kernels import FOURTH_ORDER, GAUSSIAN, LAPLACE, Kernel, NormalMixture
-from stlcore.schedules import Size, as_size, check_count
+from stlcore.laws import FOURTH_ORDER, GAUSSIAN, LAPLACE, Kernel, NormalMixture
+from stlcore.schedules import Size, as_size
 
 __all__ = [
     "Mise",
@@ -246,15 +247,16 @@ def kde_mise_semigroup(
     """
     rounds = check_count("rounds", rounds)
     h, n = _check_bandwidths(bandwidths, rounds), as_size(sizes).values(rounds)
-    bias, noise = np.zeros(rounds), np.zeros(rounds)
+    total = np.cumsum(h**2)  # H_t^2
+    smoothed = _overlap(truth, 2 * total)
+    bias = smoothed - 2 * _overlap(truth, total) + _overlap(truth, 0.0)
+    noise = np.zeros(rounds)
     for t in range(1, rounds + 1):
         smoothing = np.cumsum((h[:t] ** 2)[::-1])[::-1]  # of the noise of rounds 1..t
         # All draws of the rounds after l that have different ancestors in round l.
         apart = np.concatenate([np.cumprod((1 - 1 / n[:t])[::-1])[::-1], [1.0]])
         injected = apart[1:] / n[:t] * (4 * math.pi * smoothing) ** (-truth.dimension / 2)
-        smoothed = _overlap(truth, 2 * smoothing[0])
-        bias[t - 1] = smoothed - 2 * _overlap(truth, smoothing[0]) + _overlap(truth, 0.0)
-        noise[t - 1] = injected.sum() + (apart[0] - 1) * smoothed
+        noise[t - 1] = injected.sum() + (apart[0] - 1) * smoothed[t - 1]
     return Mise(bias, noise)
 
 
@@ -453,10 +455,11 @@ def _crossings(
     return root
 
 
-def _overlap(truth: NormalMixture, variance: float) -> float:
-    r"""The integral of the truth times the truth smoothed with that variance."""
+def _overlap(truth: NormalMixture, variance) -> np.ndarray:
+    r"""The integral of the truth times the truth smoothed, for one variance or many."""
     means = truth.means.reshape(truth.weights.size, -1)
-    total = truth.deviations[:, None] ** 2 + truth.deviations**2 + variance
+    total = truth.deviations[:, None] ** 2 + truth.deviations**2
+    total = total + np.asarray(variance)[..., None, None]
     square = np.sum((means[:, None] - means) ** 2, axis=-1)
     density = (2 * math.pi * total) ** (-truth.dimension / 2) * np.exp(-square / (2 * total))
-    return float(truth.weights @ density @ truth.weights)
+    return truth.weights @ density @ truth.weights

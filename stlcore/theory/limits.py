@@ -12,14 +12,17 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.integrate import quad
 
+from stlcore.checks import check_share
 from stlcore.schedules import Growth, Share, Size
-from stlcore.theory.checks import check_share
 
 __all__ = ["Verdict", "classify", "limit_accumulation", "limit_fixed"]
 
 
 def limit_fixed(alpha: float, n: int, V: float) -> float:
-    r"""Limit :math:`V/(n-(1-\alpha)^2(n-1))` for a fixed share and size (Corollary 3.2)."""
+    r"""Limit :math:`V/(n-(1-\alpha)^2(n-1))` for a fixed share and size (Corollary 3.2).
+
+    At :math:`\alpha=0` and at n = 1 it is V, at :math:`\alpha=1` it is V / n.
+    """
     check_share(alpha)
     return V / (n - (1 - alpha) ** 2 * (n - 1))
 
@@ -39,8 +42,9 @@ class Verdict:
     Attributes
     ----------
     kind : str
-        ``"consistency"`` (the risk vanishes), ``"improvement"`` (it ends below
-        the first risk) or ``"collapse"`` (it ends at or above it).
+        ``"consistency"`` (the risk vanishes), ``"improvement"`` (it ends at or
+        below the first risk) or ``"collapse"`` (it ends above the first risk, or
+        at the risk V of a single draw).
     limit : float
         The limit of the risk.
     error : float
@@ -56,6 +60,12 @@ class Verdict:
     error: float
     first: float
     reason: str
+
+
+def settled(limit: float, first: float, V: float, reason: str) -> Verdict:
+    """The verdict on a limit in closed form that is not 0; equal but for rounding is equal."""
+    better = limit <= first * (1 + 1e-12) and limit < V * (1 - 1e-12)
+    return Verdict("improvement" if better else "collapse", limit, 0.0, first, reason)
 
 
 def _times(*growths: Growth) -> Growth:
@@ -104,7 +114,9 @@ def classify(share: Share, size: Size, V: float, accumulate: bool = False) -> Ve
     Notes
     -----
     Consistency under its sufficient conditions is paper C, Proposition 3.4;
-    the complete case distinction is derived here.
+    the complete case distinction is derived here. The paper calls it improvement
+    if the risk settles at a level better than or close to the first risk, collapse
+    if above; "close" is read here as "equal": purely fresh data at a fixed size.
     """
     if not 0 < V < 1:
         raise ValueError(f"V must lie in (0, 1), not {V!r}")
@@ -147,8 +159,7 @@ def classify(share: Share, size: Size, V: float, accumulate: bool = False) -> Ve
     else:
         limit = V
         reason = "the fresh items of a round die out while its noise keeps adding up"
-    kind = "improvement" if limit < first * (1 - 1e-12) else "collapse"
-    return Verdict(kind, limit, 0.0, first, reason)
+    return settled(limit, first, V, reason)
 
 
 def _finite_memory(share: Share, size: Size, V: float, first: float, accumulate: bool) -> Verdict:
@@ -157,7 +168,8 @@ def _finite_memory(share: Share, size: Size, V: float, first: float, accumulate:
     After T rounds, :math:`R_T(1-\sum_{t>T}c_t)\le R_\infty\le R_T+\sum_{t>T}b_t`, where
     :math:`c_t` is what round t forgets and :math:`b_t` the noise it adds; the
     tails are bounded by integrals. Besides, every risk lies between the one before
-    and the level :math:`b_t/c_t`, which is monotone from T on.
+    and the level :math:`b_t/c_t`, which is monotone from T on. No risk exceeds V, and
+    noise takes no more than its part of the distance to V.
     """
     rounds = 1_000_000
     alpha, n = share.curve(rounds), size.counts(rounds)
@@ -167,6 +179,8 @@ def _finite_memory(share: Share, size: Size, V: float, first: float, accumulate:
     noise = weight**2 / n * V
     survives = np.append(np.cumprod(shrink[:0:-1])[::-1], 1.0)  # what later rounds leave of it
     last = float(np.sum(noise * survives))
+    if n[0] == 1 and not alpha[1:].any():
+        return Verdict("collapse", V, 0.0, first, "there is nothing left that could be lost")
     fresh = _times(share.growth, size.growth)
     if accumulate:
         noise_tail = float(1 / n.sum())  # n_t / N_t^2 <= 1 / N_{t-1} - 1 / N_t
@@ -178,7 +192,9 @@ def _finite_memory(share: Share, size: Size, V: float, first: float, accumulate:
         noise_tail = _tail(Growth(1, 0, 0).over(size.growth), rounds) * (1 + 3 / n[-1])
         pull = Growth(1, 0, 0)
     forgotten = 2 * _tail(_times(share.bound(rounds), pull), rounds) + noise_tail
-    low, high = last * max(1 - forgotten, 0.0), last + V * noise_tail
+    low = last * max(1 - forgotten, 0.0)
+    rounding = rounds * np.finfo(float).eps  # of a million factors
+    high = (last + (V - last) * min(noise_tail, 1.0)) * (1 + rounding)
     if fresh.power * fresh.log_power >= 0:
         now = alpha[-1] * (2 - alpha[-1] * weight[-1]) * n[-1] / weight[-1]
         levels = float(V / ((1 - alpha[-1]) ** 2 + now)), V / (1 + 2 * _limit(fresh))

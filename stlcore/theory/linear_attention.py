@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stlcore.schedules import check_count
+from stlcore.checks import check_count
 from stlcore.theory.recursive_stability import real_count
 
-__all__ = ["LinearAttentionMoments", "best_gain", "limit_overlap", "linear_attention_moments"]
+__all__ = ["LinearAttentionMoments", "best_gain", "linear_attention_moments"]
 
 
 class LinearAttentionMoments(NamedTuple):
@@ -47,7 +47,8 @@ def linear_attention_moments(
     rho : float
         The gain, which is also the spectral radius of the mean response.
     alpha : float
-        Share of real pairs; :math:`\alpha n` is rounded as :func:`real_count` does.
+        Share of real pairs; :math:`\alpha n` is rounded as
+        :func:`~stlcore.theory.recursive_stability.real_count` does.
     n, d : int
         Pairs in a prompt, and dimension of the inputs.
     noise : float
@@ -94,19 +95,6 @@ def linear_attention_moments(
 
 def _prompt_square(n: int, d: int, noise: float, signal: float) -> float:
     return (1 + (d + 1) / n) * signal + noise**2 * d / n
-
-
-def limit_overlap(rho: float, alpha: float) -> float:
-    r"""Limit :math:`\frac{\alpha\rho}{1-(1-\alpha)\rho}` of the overlap.
-
-    Raises
-    ------
-    ValueError
-        If :math:`(1-\alpha)\rho\ge1`: the mean diverges.
-    """
-    if not abs((1 - alpha) * rho) < 1:
-        raise ValueError(f"the mean has no limit: (1 - alpha) rho = {(1 - alpha) * rho:g}")
-    return alpha * rho / (1 - (1 - alpha) * rho)
 
 
 def best_gain(n: int, d: int, noise: float, signal: float = 1.0) -> float:

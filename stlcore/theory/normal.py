@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stlcore.theory.checks import check_sequences
+from stlcore.checks import check_sequences
 
 __all__ = ["GaussianRisk", "gaussian_risk"]
 

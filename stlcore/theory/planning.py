@@ -15,13 +15,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from stlcore.checks import check_count
 from stlcore.cycles import Filter
-from stlcore.schedules import Growth, Share, Size, check_count
+from stlcore.schedules import Growth, Share, Size
 from stlcore.theory.contamination import Verdict, classify, mean_inverse, risk
+from stlcore.theory.limits import settled
 
 __all__ = ["KEEP_ALL", "Plan", "effective_size", "fresh_needed"]
 
-#: No filter: every item is kept.
+#: A filter that keeps every item.
 KEEP_ALL = Filter(type1=0.0, type2=1.0)
 #: `classify` looks this far ahead where it has to sum.
 HORIZON = 1_000_000
@@ -277,11 +279,10 @@ class Plan:
         if plan.ends is None:
             return classify(_PlannedShare(plan=plan), _PlannedSize(plan=plan), V, self.accumulate)
         limit, first = float(plan.risk(plan.ends, V)[-1]), V / self.first
-        kind = "improvement" if limit < first * (1 - 1e-12) else "collapse"
         reason = (
             f"after round {plan.ends} there is nothing to train on, so the model stays as it is"
         )
-        return Verdict(kind, limit, 0.0, first, reason)
+        return settled(limit, first, V, reason)
 
     def _growth(self) -> tuple[Growth, Growth]:
         """Leading orders of the real and the synthetic items that pass the filter."""

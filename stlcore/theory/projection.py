@@ -84,7 +84,7 @@ class GaussianShifts:
 
     The mixture f has fixed components; only the shift :math:`\theta` is fitted.
     With one component it is the family :math:`N(\theta,1)`. Laws are densities at
-    :attr:`nodes`; integrals are trapezoid sums, whose error is far below
+    ``nodes``; integrals are trapezoid sums, whose error is far below
     rounding for these smooth densities.
 
     Parameters

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.special import gammaln
 from scipy.stats import binom
 
-from stlcore.schedules import check_count
+from stlcore.checks import check_count, check_share
 
 __all__ = [
     "GapBound",
@@ -39,7 +39,7 @@ def real_count(alpha: float, n: int) -> int:
 
     To the nearest whole number, ties to even (:func:`stlcore.cycles.fixed_real`).
     """
-    _check_shares(alpha)
+    check_share(alpha, "every share")
     return int(np.rint(alpha * check_count("the sample size", n)))
 
 
@@ -62,7 +62,7 @@ def gain(alpha, i) -> np.ndarray:
     after i mixings, in units of the one before any, *if the changed example is re-used*.
     Without re-used data (:math:`\alpha=0`) nothing is repeated, and the growth is 1.
     """
-    alpha, i = np.broadcast_arrays(_check_shares(alpha), _check_mixings(i))
+    alpha, i = np.broadcast_arrays(check_share(alpha, "every share"), _check_mixings(i))
     with np.errstate(divide="ignore"):
         power = (i + 1) * np.log1p(-alpha)
     return np.where(alpha > 0, -np.expm1(power) / np.where(alpha > 0, alpha, 1), i + 1.0)[()]
@@ -188,7 +188,7 @@ def gap_bound(alpha, n, beta, gamma, tv, loss_range=1.0) -> GapBound:
     GapBound
         Three terms that add up to the bound, for :math:`\alpha\beta+(1-\alpha)\beta=\beta`.
     """
-    alpha = _check_shares(alpha)
+    alpha = check_share(alpha, "every share")
     for name, value in (("beta", beta), ("gamma", gamma), ("tv", tv)):
         if not np.all(np.asarray(value) >= 0):
             raise ValueError(f"{name} must not be negative")
@@ -292,13 +292,6 @@ def location_scale_growth(n: int) -> float:
     if check_count("the sample size", n) < 3:
         raise ValueError(f"the growth is finite from 3 points up, not for {n}")
     return float(np.sqrt(n / 2) * np.exp(gammaln((n - 2) / 2) - gammaln((n - 1) / 2)))
-
-
-def _check_shares(alpha) -> np.ndarray:
-    alpha = np.asarray(alpha, dtype=float)
-    if not np.all((alpha >= 0) & (alpha <= 1)):
-        raise ValueError("every share must lie in [0, 1]")
-    return alpha
 
 
 def _check_mixings(i) -> np.ndarray:

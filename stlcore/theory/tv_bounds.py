@@ -18,9 +18,8 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import lambertw
 
+from stlcore.checks import check_count, check_share
 from stlcore.cycles import Cycle
-from stlcore.schedules import check_count
-from stlcore.theory.checks import check_share
 
 __all__ = [
     "biased_bound",
@@ -36,7 +35,6 @@ __all__ = [
     "phase_peak_expansion",
     "weights_balanced",
     "weights_constant_share",
-    "weights_full_synthetic",
     "weights_last_share",
 ]
 
@@ -103,11 +101,6 @@ def cycle_weights(beta: Sequence[Sequence[float]], i: int, kappa=None) -> np.nda
         share = rows[j - 1].reshape((-1,) + (1,) * (kappa.ndim - 1))
         weights[:j] += weights[j] * kappa[j] * share
     return weights
-
-
-def weights_full_synthetic(i: int) -> np.ndarray:
-    """Closed form for the fully synthetic cycle: every weight is 1."""
-    return np.ones(i + 1)
 
 
 def weights_constant_share(alpha: float, i: int) -> np.ndarray:

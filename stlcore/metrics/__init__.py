@@ -1,0 +1,22 @@
+"""How far two laws or two samples are apart, and whether simulated means fit their theory.
+
+Arrays in, numbers out: learners, theory and pages may all use it.
+"""
+
+from stlcore.lazy import hand_on
+
+__getattr__, __all__ = hand_on(
+    __name__,
+    {
+        "distances": [
+            "difference_score",
+            "max_deviation_test",
+            "mean_score",
+            "mean_square_test",
+            "total_variation",
+            "trapezoid",
+            "wasserstein_atoms",
+        ],
+        "two_samples": ["fidelity", "median_distance", "mmd_squared", "mmd_test"],
+    },
+)

@@ -1,0 +1,200 @@
+"""Distances between two laws of which only samples are known, in any dimension."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from scipy.spatial.distance import cdist, pdist
+
+from stlcore.checks import check_count
+from stlcore.lazy import extra
+
+with extra("images"):
+    from sklearn.neighbors import NearestNeighbors
+
+__all__ = ["Fidelity", "MmdTest", "fidelity", "median_distance", "mmd_squared", "mmd_test"]
+
+
+def median_distance(points) -> float:
+    """Median distance of two different points of a sample: the usual bandwidth of a kernel.
+
+    Raises ValueError unless there are two points that differ, all finite.
+    """
+    (points,) = _samples(2, points=points)
+    median = float(np.median(pdist(points)))
+    if median == 0:
+        raise ValueError("the median distance is 0: at least half the pairs are equal")
+    return median
+
+
+# --- maximum mean discrepancy ----------------------------------------------------------------
+
+
+class MmdTest(NamedTuple):
+    """Outcome of :func:`mmd_test`."""
+
+    squared: float
+    """Unbiased estimate of the squared discrepancy; it can be negative."""
+    p_value: float
+    """Share of the relabellings, the given one included, with at least that value."""
+
+
+def mmd_squared(x, y, bandwidth: float) -> float:
+    r"""Unbiased estimate of the squared maximum mean discrepancy of two laws.
+
+    Parameters
+    ----------
+    x, y : array_like, shapes (n, d) and (m, d)
+        Independent samples, of at least 2 points each.
+    bandwidth : float
+        h of the Gaussian kernel :math:`k(x,y)=e^{-|x-y|^2/(2h^2)}`.
+
+    Returns
+    -------
+    float
+        :math:`E\,k(x,x')+E\,k(y,y')-2\,E\,k(x,y)` over pairs of different points.
+
+    Raises
+    ------
+    ValueError
+        If a sample is too small or not finite, the dimensions differ, or the bandwidth is
+        not a number above 0.
+
+    Notes
+    -----
+    Gretton, Borgwardt, Rasch, Schölkopf and Smola (2012), equation 3.
+    """
+    kernel, n = _pooled_kernel(x, y, bandwidth)
+    return float(_discrepancies(kernel, (np.arange(len(kernel)) < n)[:, None])[0])
+
+
+def mmd_test(
+    x, y, bandwidth: float, rng: np.random.Generator, *, permutations: int = 999
+) -> MmdTest:
+    """Test of equal laws by relabelling the pooled sample.
+
+    Parameters
+    ----------
+    x, y, bandwidth
+        As in :func:`mmd_squared`; the bandwidth must not depend on who is x and who is y.
+    rng : numpy.random.Generator
+        Draws the relabellings.
+    permutations : int
+        Their number; the smallest possible p-value is 1 / (permutations + 1).
+
+    Returns
+    -------
+    MmdTest
+        The p-value is exact: under equal laws it is at most u with probability at most u.
+
+    Raises
+    ------
+    ValueError
+        As in :func:`mmd_squared`, and if the number of permutations is not a whole number
+        from 1 up.
+    """
+    permutations = check_count("permutations", permutations)
+    kernel, n = _pooled_kernel(x, y, bandwidth)
+    labels = np.zeros((len(kernel), permutations + 1))
+    labels[:n] = 1
+    labels[:, 1:] = rng.permuted(labels[:, 1:], axis=0)
+    found = _discrepancies(kernel, labels)
+    # Relabellings that only rename equal points must count, whatever the rounding.
+    at_least = found >= found[0] - 1e-12
+    return MmdTest(float(found[0]), float(at_least.mean()))
+
+
+def _pooled_kernel(x, y, bandwidth: float) -> tuple[np.ndarray, int]:
+    """Kernel matrix of both samples together, its diagonal 0, and the size of the first."""
+    x, y = _samples(2, x=x, y=y)
+    if not 0 < bandwidth < math.inf:
+        raise ValueError(f"the bandwidth must be a finite number above 0, not {bandwidth!r}")
+    pooled = np.concatenate([x, y])
+    kernel = np.exp(-cdist(pooled, pooled, "sqeuclidean") / (2 * bandwidth**2))
+    np.fill_diagonal(kernel, 0.0)
+    return kernel, len(x)
+
+
+def _discrepancies(kernel: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The estimate for each column of ``labels``, which marks the points of the first sample."""
+    labels = labels.astype(float)
+    n = labels[:, 0].sum()
+    m = len(labels) - n
+    within_first = (labels * (kernel @ labels)).sum(axis=0)
+    across = kernel.sum(axis=1) @ labels - within_first
+    within_second = kernel.sum() - within_first - 2 * across
+    return within_first / (n * (n - 1)) + within_second / (m * (m - 1)) - 2 * across / (n * m)
+
+
+# --- neighbours ------------------------------------------------------------------------------
+
+
+class Fidelity(NamedTuple):
+    """How well generated points match real ones; see :func:`fidelity`."""
+
+    precision: float
+    """Share of the generated points inside the ball of some real point."""
+    recall: float
+    """Share of the real points inside the ball of some generated point."""
+    density: float
+    """Balls of real points that hold a generated point, on average, over k; can exceed 1."""
+    coverage: float
+    """Share of the real points whose ball holds a generated point."""
+
+
+def fidelity(real, generated, *, neighbours: int = 5) -> Fidelity:
+    """Precision and recall, density and coverage of generated points.
+
+    The ball of a point reaches to its k-th nearest neighbour in its own sample.
+
+    Parameters
+    ----------
+    real, generated : array_like, shapes (n, d) and (m, d)
+        More than k points each.
+    neighbours : int
+        k.
+
+    Raises
+    ------
+    ValueError
+        If a sample is too small or not finite, or the dimensions differ.
+
+    Notes
+    -----
+    Precision and recall: Kynkäänniemi, Karras, Laine, Lehtinen and Aila (2019). Density and
+    coverage: Naeem, Oh, Uh, Choi and Yoo (2020).
+    """
+    k = check_count("neighbours", neighbours)
+    real, generated = _samples(k + 1, real=real, generated=generated)
+    distances = cdist(real, generated)
+    in_ball_of_real = distances <= _radii(real, k)[:, None]
+    in_ball_of_generated = distances <= _radii(generated, k)
+    return Fidelity(
+        precision=float(in_ball_of_real.any(axis=0).mean()),
+        recall=float(in_ball_of_generated.any(axis=1).mean()),
+        density=float(in_ball_of_real.sum(axis=0).mean() / k),
+        coverage=float(in_ball_of_real.any(axis=1).mean()),
+    )
+
+
+def _radii(points: np.ndarray, k: int) -> np.ndarray:
+    """Distance of each point to its k-th nearest other point."""
+    distances, _ = NearestNeighbors(n_neighbors=k).fit(points).kneighbors()
+    return distances[:, -1]
+
+
+def _samples(least: int, **named) -> list[np.ndarray]:
+    """Samples as tables of numbers; ValueError where one is no such table or too small."""
+    found = []
+    for name, points in named.items():
+        points = np.asarray(points, dtype=float)
+        if points.ndim != 2 or len(points) < least or points.shape[1] == 0:
+            raise ValueError(f"{name} must be a table of at least {least} points")
+        if not np.all(np.isfinite(points)):
+            raise ValueError(f"{name} must not contain NaN or infinite entries")
+        if found and points.shape[1] != found[0].shape[1]:
+            raise ValueError("both samples must have the same dimension")
+        found.append(points)
+    return found

@@ -1,0 +1,29 @@
+"""What a page needs around its experiment: parameters, claims, figures, tables, and its run.
+
+Only notebooks and the command line use it; nothing below imports it. It needs the extra ``book``.
+"""
+
+from stlcore.lazy import hand_on
+
+__getattr__, __all__ = hand_on(
+    __name__,
+    {
+        "claims": ["Claim", "ClaimError", "Claims"],
+        "figures": ["as_array", "exact_curve", "mean_band", "theme"],
+        "page": ["Page"],
+        "parameters": [
+            "Count",
+            "Counts",
+            "Flag",
+            "Positive",
+            "Probabilities",
+            "Probability",
+            "Profile",
+            "Seed",
+            "Text",
+            "by_profile",
+        ],
+        "repository": ["ROOT"],
+        "tables": ["show_table"],
+    },
+)

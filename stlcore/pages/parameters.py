@@ -1,0 +1,123 @@
+"""The types of a page's parameters, and the profiles that set their sizes."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple, get_args
+
+import numpy as np
+
+__all__ = [
+    "TYPES",
+    "Count",
+    "Counts",
+    "Flag",
+    "Positive",
+    "Probabilities",
+    "Probability",
+    "Profile",
+    "Seed",
+    "Text",
+    "by_profile",
+    "check_value",
+    "read_value",
+]
+
+PROFILES = ("quick", "paper")
+
+
+class Rule(NamedTuple):
+    """What a parameter's value must be: a Python type, a range, a sentence that says so."""
+
+    kind: type
+    low: float
+    high: float
+    words: str
+    low_open: bool = False
+    many: bool = False
+
+
+Count = Annotated[int, Rule(int, 1, math.inf, "a whole number from 1 up")]
+Seed = Annotated[int, Rule(int, 0, math.inf, "a whole number from 0 up")]
+Probability = Annotated[float, Rule(float, 0, 1, "a number in [0, 1]")]
+Positive = Annotated[float, Rule(float, 0, math.inf, "a number above 0", low_open=True)]
+Counts = Annotated[list, Rule(int, 1, math.inf, "a list of whole numbers from 1 up", many=True)]
+Probabilities = Annotated[list, Rule(float, 0, 1, "a list of numbers in [0, 1]", many=True)]
+Flag = Annotated[bool, Rule(bool, 0, 1, "true or false")]
+Text = Annotated[str, Rule(str, 0, 0, "a text")]
+Profile = Annotated[str, Rule(str, 0, 0, "'quick' or 'paper'")]
+
+#: The annotations a parameters cell may use, by name.
+TYPES = {
+    "Count": Count,
+    "Counts": Counts,
+    "Flag": Flag,
+    "Positive": Positive,
+    "Probabilities": Probabilities,
+    "Probability": Probability,
+    "Profile": Profile,
+    "Seed": Seed,
+    "Text": Text,
+}
+
+
+def _fits(value: Any, rule: Rule) -> bool:
+    if rule.many:
+        single = rule._replace(many=False)
+        return (
+            isinstance(value, list | tuple)
+            and len(value) > 0
+            and all(_fits(entry, single) for entry in value)
+        )
+    if rule.kind in (str, bool):
+        return isinstance(value, rule.kind)
+    accepted = (int, np.integer) if rule.kind is int else (int, float, np.number)
+    if isinstance(value, bool) or not isinstance(value, accepted):
+        return False
+    above = value > rule.low if rule.low_open else value >= rule.low
+    return bool(above and value <= rule.high and value < math.inf)
+
+
+def check_value(name: str, annotation: Any, value: Any) -> None:
+    """Raise ValueError, in one sentence, unless ``value`` fits the annotation."""
+    rule = get_args(annotation)[1]
+    fits = value in PROFILES if annotation is Profile else _fits(value, rule)
+    if not fits:
+        raise ValueError(f"{name} must be {rule.words}, not {value!r}")
+
+
+def read_value(name: str, annotation: Any, word: str) -> Any:
+    """A parameter's value from a word of the command line; the declared type decides.
+
+    A text is taken as it is, whatever it looks like. Numbers are decimal: ``010`` is ten.
+
+    Raises
+    ------
+    ValueError
+        In one sentence, if the word cannot be such a value.
+    """
+    rule = get_args(annotation)[1]
+    try:
+        value = _read(rule, word)
+    except ValueError:
+        raise ValueError(f"{name} must be {rule.words}, not {word!r}") from None
+    check_value(name, annotation, value)
+    return value
+
+
+def _read(rule: Rule, word: str) -> Any:
+    if rule.many:
+        return json.loads(word)
+    if rule.kind is bool:
+        return {"true": True, "false": False}.get(word.lower(), word)
+    return rule.kind(word)
+
+
+@dataclass(frozen=True)
+class by_profile:
+    """A default that depends on the profile."""
+
+    quick: Any
+    paper: Any

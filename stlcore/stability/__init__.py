@@ -1,0 +1,29 @@
+"""What becomes of a small change in a loop: recursive stability and the collapse criterion.
+
+It runs its loops by :mod:`stlcore.loop`; pages and scripts use it, and nothing below does.
+"""
+
+from stlcore.lazy import hand_on
+
+__getattr__, __all__ = hand_on(
+    __name__,
+    {
+        "criterion": ["Criterion", "collapse_criterion", "predicted_distance"],
+        "implicit": [
+            "SmoothLoop",
+            "finite_differences",
+            "implicit_differences",
+            "leave_one_out",
+        ],
+        "replaced_example": ["plan_of", "recursive_stability", "summary"],
+        "response": [
+            "Response",
+            "from_vector",
+            "learner_response",
+            "response_radius",
+            "tiled",
+            "to_vector",
+        ],
+        "smooth_loops": ["logistic_loop", "network_loop", "ridge_loop"],
+    },
+)

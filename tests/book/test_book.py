@@ -1,0 +1,201 @@
+"""The built book: what Sphinx wrote, and what a browser makes of it."""
+
+import json
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+from stlcore.pages.repository import ROOT
+from stlcore.pages.runner import executed_records, pages
+
+HTML = ROOT / "_build" / "html"
+HARMLESS = "THEBE_JS_URL"  # the theme declares it twice; nothing depends on it
+
+
+def chapters():
+    """File names of all chapters, without suffix, as the table of contents lists them."""
+    contents = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text(encoding="utf-8"))
+    found = [contents["root"]]
+    for chapter in (chapter for part in contents["parts"] for chapter in part["chapters"]):
+        found += [chapter["file"], *(section["file"] for section in chapter.get("sections", []))]
+    return found
+
+
+@pytest.fixture(scope="session", autouse=True)
+def built():
+    """The tests below look at the book as it is; `make book` makes it."""
+    if not (HTML / "index.html").exists():
+        pytest.fail("there is no book to look at: run 'make book' first")
+
+
+def test_every_page_is_in_the_book_and_every_chapter_was_built():
+    listed = chapters()
+    for page in pages():
+        assert f"notebooks/{page.path.parent.name}/{page.path.stem}" in listed
+    for chapter in listed:
+        assert (HTML / f"{chapter}.html").exists(), chapter
+
+
+def test_no_executed_page_is_older_than_its_text():
+    for page in pages():
+        assert page.executed.exists(), page.name
+        sources = [c.source for c in nbformat.read(page.executed, 4).cells]
+        missing = [c.source for c in page.notebook.cells if c.source not in sources]
+        assert not missing, f"{page.name} was run from another text"
+
+
+def test_false_alarms_over_the_whole_book_stay_under_one_percent():
+    alarms = [row["false_alarm"] for record in executed_records() for row in record["claims"]]
+    assert sum(alarms) < 0.01
+
+
+def test_every_page_has_claims_and_a_rejected_control():
+    for record in executed_records():
+        rows = record["claims"]
+        assert any(not row["control"] for row in rows), record["page"]["id"]
+        controls = [row for row in rows if row["control"]]
+        assert controls, record["page"]["id"]
+        assert all(row["verdict"] == "not reproduced" for row in controls)
+        assert not any(row["surprising"] for row in rows)
+        # In the book itself no effect is left open for want of data, unless its page says so.
+        left_open = [row for row in rows if row["verdict"] == "not testable here"]
+        assert not any(row["measured"] is not None and row["decisive"] for row in left_open)
+
+
+def test_claims_page_holds_every_claim():
+    text = (HTML / "claims.html").read_text(encoding="utf-8")
+    for record in executed_records():
+        for row in record["claims"]:
+            assert f">{row['id']}<" in text
+
+
+def test_every_figure_has_its_provenance_below_it():
+    for page in pages():
+        cells = nbformat.read(page.executed, 4).cells
+        for cell, below in zip(cells, [*cells[1:], None], strict=True):
+            kinds = {kind for output in cell.get("outputs", []) for kind in output.get("data", {})}
+            if "image/svg+xml" in kinds:
+                shown = "".join(o["data"].get("text/html", "") for o in below.get("outputs", []))
+                for word in ("seed", "commit", "Parameters", "Ran on", "papermill"):
+                    assert word in shown, f"{page.name}: a figure without {word}"
+
+
+def test_book_names_no_folder_of_the_machine_it_was_made_on():
+    home = str(Path.home())
+    for page in pages():
+        text = page.executed.read_text(encoding="utf-8")
+        assert str(ROOT) not in text, page.name
+        assert home == "/" or f"{home}/" not in text, page.name
+
+
+def test_records_are_json_without_nan():
+    for path in (ROOT / "book" / "notebooks").glob("*/*.json"):
+        json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda word: pytest.fail(word))
+
+
+def opened(browser, chapter, width, theme):
+    """The chapter in a window of that width; its outside requests and errors."""
+    page = browser.new_page(viewport={"width": width, "height": 844})
+    page.add_init_script(f"localStorage.setItem('mode', '{theme}')")
+    page.add_init_script(f"localStorage.setItem('theme', '{theme}')")
+    outside, errors = [], []
+    page.on("request", lambda r: outside.append(r.url) if r.url.startswith("http") else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto((HTML / f"{chapter}.html").as_uri())
+    page.wait_for_load_state("load")
+    page.wait_for_function("() => !window.MathJax || !!MathJax.startup?.promise", timeout=20_000)
+    page.evaluate("() => window.MathJax && MathJax.startup.promise")
+    return page, outside, [error for error in errors if HARMLESS not in error]
+
+
+@pytest.mark.parametrize("chapter", chapters())
+@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])
+def test_chapter_in_the_browser(browser, chapter, width, theme):
+    page, outside, errors = opened(browser, chapter, width, theme)
+    try:
+        assert outside == []
+        assert errors == []
+        assert page.get_attribute("html", "data-theme") == theme
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.locator("mjx-merror, [data-mjx-error]").count() == 0
+        raw = page.evaluate(
+            "[...document.querySelectorAll('.math')].filter(m => !m.querySelector('mjx-container'))"
+            ".map(m => m.textContent)"
+        )
+        assert raw == []
+        images = page.evaluate(
+            "[...document.querySelectorAll('article img')].map(i => [i.naturalWidth, i.alt])"
+        )
+        assert all(natural > 0 and len(alt) > 20 for natural, alt in images)
+        assert page.locator("article .cell_output .traceback").count() == 0
+        unresolved = page.locator("article a:text('%s')").count()  # a reference without its name
+        assert unresolved == 0
+    finally:
+        page.close()
+
+
+@pytest.mark.parametrize("chapter", [c for c in chapters() if c.startswith("notebooks/")])
+def test_solutions_are_folded_and_wide_things_scroll_in_their_box(browser, chapter):
+    page, _, _ = opened(browser, chapter, 390, "light")
+    try:
+        bodies = page.locator("article div.solution .sd-summary-content, article details.toggle")
+        assert page.locator("article div.solution").count() >= 2
+        for index in range(bodies.count()):
+            assert bodies.nth(index).get_attribute("open") is None
+        too_wide = page.evaluate(
+            """() => [...document.querySelectorAll('mjx-container[display=true]')]
+                .filter(m => m.getBoundingClientRect().right > innerWidth + 1).length"""
+        )
+        assert too_wide == 0
+        overlaid = page.evaluate(
+            """() => [...document.querySelectorAll('div.claims')]
+                .filter(c => c.getBoundingClientRect().right > innerWidth + 1).length"""
+        )
+        assert overlaid == 0
+        # Axis labels have 11 points, so this leaves them 8 pixels of the phone's own size.
+        small = page.evaluate(
+            """() => [...document.querySelectorAll('article figure img')]
+                .filter(i => i.getBoundingClientRect().width < 0.55 * i.naturalWidth
+                    || i.parentElement.getBoundingClientRect().right > innerWidth + 1)
+                .map(i => i.alt)"""
+        )
+        assert small == []
+    finally:
+        page.close()
+
+
+def luminance(colour):
+    """Relative luminance of an ``rgb(...)`` colour (WCAG 2)."""
+    channels = [float(part) / 255 for part in colour[colour.index("(") + 1 : -1].split(",")[:3]]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_text_and_claims_are_readable(browser, theme):
+    chapter = "notebooks/contamination/c02_thm31_risk_recurrence"
+    page, _, _ = opened(browser, chapter, 1280, theme)
+    try:
+        ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        for place in (
+            "article section > p",
+            "div.claims td",
+            "details.provenance summary",
+            "figcaption p",
+        ):
+            colour = page.evaluate(f"getComputedStyle(document.querySelector('{place}')).color")
+            light, dark = sorted((luminance(colour), luminance(ground)), reverse=True)
+            assert (light + 0.05) / (dark + 0.05) >= 4.5, place
+        boxes = page.evaluate(
+            """() => [...document.querySelectorAll('.text_html')].filter(
+                b => b.querySelector('.claims, .provenance')).map(
+                b => getComputedStyle(b).backgroundColor)"""
+        )
+        assert boxes
+        assert set(boxes) == {"rgba(0, 0, 0, 0)"}
+        turned = page.evaluate("getComputedStyle(document.querySelector('figure img')).filter")
+        assert ("invert" in turned) == (theme == "dark")
+    finally:
+        page.close()

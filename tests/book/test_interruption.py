@@ -1,0 +1,74 @@
+"""`make book` killed in the middle: nothing half written, and the next call finishes."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+import nbformat
+import pytest
+
+from stlcore.pages.repository import ROOT
+from stlcore.pages.runner import find_page
+
+LEFT_OUT = (".venv", ".git", "runs", "__pycache__", ".pytest_cache", ".hypothesis", ".ruff_cache")
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """The project with its executed pages, as a folder of its own."""
+    project = tmp_path / "project"
+    shutil.copytree(ROOT, project, ignore=shutil.ignore_patterns(*LEFT_OUT), symlinks=True)
+    (project / ".venv").symlink_to(ROOT / ".venv")
+    return project
+
+
+def make_book(project, **options):
+    environment = {**os.environ, "PYTHONPATH": str(project)}
+    environment.pop("MAKEFLAGS", None)
+    return subprocess.Popen(
+        ["make", "book"],
+        cwd=project,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        **options,
+    )
+
+
+def test_killed_in_the_middle_of_a_page(copy):
+    if not (ROOT / ".venv" / ".done").exists():
+        pytest.skip("needs the environment that 'make env' creates")
+    page = find_page("c02")
+    text = copy / page.path.relative_to(ROOT)
+    source = text.read_text(encoding="utf-8")
+    assert "rounds: Count = 60" in source
+    text.write_text(source.replace("rounds: Count = 60", "rounds: Count = 61"), encoding="utf-8")
+    executed = copy / page.executed.relative_to(ROOT)
+
+    first = make_book(copy)
+    deadline = time.monotonic() + 120
+    while not list(executed.parent.glob(f".{executed.stem}.*/executed.ipynb")):
+        assert first.poll() is None, first.stdout.read()
+        assert time.monotonic() < deadline, "the page never started"
+        time.sleep(0.05)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    if executed.exists():
+        nbformat.validate(nbformat.read(executed, as_version=4))
+
+    second = make_book(copy)
+    output, _ = second.communicate(timeout=300)
+    assert second.returncode == 0, output
+    record = json.loads(executed.with_suffix(".json").read_text(encoding="utf-8"))
+    assert record["provenance"]["parameters"]["rounds"] == 61
+    nbformat.validate(nbformat.read(executed, as_version=4))
+    assert not list(executed.parent.glob(".c*")), "the killed run left its folder behind"
+    # Only the page that changed was run again.
+    others = [p for p in executed.parent.glob("*.json") if p.stem != executed.stem]
+    for path in others:
+        assert path.read_bytes() == (ROOT / path.relative_to(copy)).read_bytes()
