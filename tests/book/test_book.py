@@ -54,8 +54,8 @@ def test_false_alarms_over_the_whole_book_stay_under_one_percent():
 def test_every_page_has_claims_and_a_rejected_control():
     for record in executed_records():
         rows = record["claims"]
-        assert any(not row["control"] for row in rows), record["page"]["id"]
-        controls = [row for row in rows if row["control"]]
+        assert any(not row["control_of"] for row in rows), record["page"]["id"]
+        controls = [row for row in rows if row["control_of"]]
         assert controls, record["page"]["id"]
         assert all(row["verdict"] == "not reproduced" for row in controls)
         assert not any(row["surprising"] for row in rows)
