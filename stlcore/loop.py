@@ -689,7 +689,10 @@ def _copied(model: Any) -> dict[str, np.ndarray]:
 
 
 def _same(one: np.ndarray, other: np.ndarray) -> bool:
-    return np.array_equal(one, other, equal_nan=one.dtype.kind in "fc")
+    # Without missing numbers, the usual case, in a fraction of the time.
+    return np.array_equal(one, other) or (
+        one.dtype.kind in "fc" and np.array_equal(one, other, equal_nan=True)
+    )
 
 
 def _check_previous(learner, model, previous, before) -> None:

@@ -168,7 +168,8 @@ def collapse_criterion(
     Raises
     ------
     TypeError
-        If the learner lacks ``pool`` or ``subset``, or its models have no parameters.
+        If the learner lacks ``pool`` or ``subset``, its models have no parameters, or the data
+        are no sample of it.
     ValueError
         If the data hold more than one repetition, the cycle has no constant share, or a
         number is out of range.
@@ -178,6 +179,8 @@ def collapse_criterion(
     The cost is that of about ``6 p + 2 rounds`` rounds of the loop with ``repetitions``
     repetitions, p the number of parameters.
     """
+    if isinstance(learner, type):
+        raise TypeError(f"{learner.__name__} is a class: give a learner, {learner.__name__}(...)")
     if not (isinstance(learner, Learner) and isinstance(learner, ReusesSamples)):
         raise TypeError(f"{type(learner).__name__} is no learner with pool and subset")
     rounds, plan = check_count("rounds", rounds), plan_of(cycle, size)
@@ -215,9 +218,16 @@ def collapse_criterion(
 
 
 def _check_one(learner: Learner, data: Any) -> None:
-    """Refuse data of several repetitions, where that can be seen."""
+    """Refuse what is no sample, or one of several repetitions, where that can be seen."""
     if isinstance(learner, CountsItems):
-        found = len(learner.count(data))
+        try:
+            found = len(learner.count(data))
+        except (AttributeError, TypeError) as error:
+            hint = "; given(items) makes one of items" if hasattr(learner, "given") else ""
+            raise TypeError(
+                f"the data must be a sample as {type(learner).__name__}.sample gives it, not "
+                f"{type(data).__name__}{hint}"
+            ) from error
     else:
         found = next((len(array) for _, array in arrays_in(data) if array.ndim), 1)
     if found != 1:
