@@ -666,17 +666,21 @@ def test_other_numbers_in_a_later_round():
         call(learner=changed(track=track))
 
 
+@pytest.mark.parametrize("first", [2, 3, 5])
 @pytest.mark.parametrize("returned", [True, False])
-def test_a_last_model_that_is_changed_in_place_is_refused(returned):
-    def fit(self, sample, previous):
+def test_a_last_model_that_is_changed_in_place_is_refused(returned, first):
+    """In whatever round it happens: a learner may warm up before it fine-tunes."""
+
+    def fit(self, sample, previous, round):
         model = Categorical.fit(self, sample)
-        if previous is None:
+        if round.number < first:
             return model
         previous[...] = model
         return previous if returned else model
 
-    with pytest.raises(ValueError, match=r"must return a new model and leave `previous` as it is"):
+    with pytest.raises(ValueError, match=r"must return a new model and leave `previous`") as caught:
         call(learner=changed(fit=fit), cycle=balanced())
+    assert caught.value.frame["round"].max() == first - 1
 
 
 def test_a_last_model_that_is_shared_but_not_changed_is_fine():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -356,6 +357,91 @@ def test_a_given_sample():
     data = learner.sample([truth], np.ones(1), np.full(2, 6), stream(1, "given"))
     frame = run(learner, fixed_real(0.5), 6, 2, 2, stream(1), first=First(data))
     assert frame["mean"][:2].tolist() == [items.values.mean() for items in data]
+
+
+def test_items_of_ones_own_as_a_sample():
+    """Real, of round 1, and the same in every repetition."""
+    learner, items = normal(), np.arange(4.0)
+    frame = run(learner, fixed_real(0.5), 4, 2, 3, stream(1), first=First(learner.given(items, 3)))
+    assert frame["mean"][:3].tolist() == [1.5] * 3
+    (sample,) = learner.given(items)
+    assert [part.tolist() for part in sample.sources] == [[0] * 4, [1] * 4]
+
+
+@pytest.mark.parametrize("data", [np.arange(4.0), [1.0, 2.0], [np.arange(4.0)]])
+def test_the_criterion_says_at_once_what_a_sample_is(data):
+    with pytest.raises(TypeError, match=r"as Each.sample gives it, not .*; given\(items\)"):
+        collapse_criterion(normal(), data, fixed_real(0.5), 4, 2, stream(1))
+
+
+def test_track_may_ask_for_the_round():
+    seen = []
+
+    def watch(model, round):
+        seen.append(round.rng.random())
+        return {"number": round.number}
+
+    frame = run(normal(track=watch), full_synthetic(), 5, 3, 2, stream(1))
+    assert frame["number"].tolist() == [1, 1, 2, 2, 3, 3]
+    assert len(set(seen)) == 6, "a generator for every model"
+    assert check_learner(normal(track=watch)) == []
+
+
+# --- Networks ------------------------------------------------------------------------------------
+
+
+class Net(torch.nn.Module):
+    """A place, and a layer that behaves otherwise while it is trained."""
+
+    def __init__(self):
+        super().__init__()
+        self.place = torch.nn.Parameter(torch.zeros(1))
+        self.norm = torch.nn.BatchNorm1d(1)
+
+
+def networks(**options):
+    def tune(items, previous):
+        network, x = (previous or Net()).train(), torch.from_numpy(items).float()[:, None]
+        network.norm(x)
+        with torch.no_grad():
+            network.place += 0.5 * (x.mean() - network.place)
+        return network.eval()
+
+    def write(network, count, rng):
+        noise = torch.from_numpy(rng.standard_normal((count, 1))).float()
+        with torch.no_grad():
+            return (network.norm(noise) + network.place).double().numpy()[:, 0]
+
+    def look(network):
+        return {"place": network.place.item(), "training": network.training}
+
+    return normal(fit=tune, draw=write, track=look, **options)
+
+
+def test_a_network_may_be_tuned_in_place_and_older_ones_stay():
+    """Generation 2 writes the same whether or not generation 3 was made of it."""
+    drawn = {2: [], 3: []}
+    for rounds, seen in drawn.items():
+        learner = networks()
+        run(learner, balanced(), 9, rounds, 1, stream(1),
+            observe=lambda t, model, seen=seen: seen.append(model[0]))  # fmt: skip
+    assert [n.place.item() for n in drawn[2]] == [n.place.item() for n in drawn[3][:2]]
+    assert len({n.place.item() for n in drawn[3]}) == 3
+
+
+def test_networks_go_through_a_checkpoint(tmp_path):
+    assert check_learner(networks(blank=Net)) == []
+    call = (fresh_mixture(0.2).accumulated(), 12)
+    whole = run(networks(blank=Net), *call, 6, 2, stream(1))
+    run(networks(blank=Net), *call, 3, 2, stream(1), checkpoint=tmp_path)
+    again = run(networks(blank=Net), *call, 6, 2, stream(1), checkpoint=tmp_path)
+    pd.testing.assert_frame_equal(again, whole, check_exact=True)
+    assert not whole["training"].any()
+
+
+def test_without_a_blank_network_a_checkpoint_says_what_is_missing(tmp_path):
+    with pytest.raises(TypeError, match=r"to keep a Net in a checkpoint, Each needs blank="):
+        run(networks(), full_synthetic(), 5, 2, 1, stream(1), checkpoint=tmp_path)
 
 
 # --- Mistakes ------------------------------------------------------------------------------------
