@@ -11,7 +11,7 @@ from stlcore.lazy import hand_on
 __getattr__, __all__ = hand_on(
     __name__,
     {
-        "corpus": ["Corpus", "MissingDataError", "sentences"],
+        "corpus": ["Corpus", "MissingDataError", "divide", "passages", "sentences"],
         "images": ["Images", "cifar10", "digits", "mnist"],
         "packages": ["docstrings", "prose"],
         "plots": ["movie_plots"],

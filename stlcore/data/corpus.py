@@ -14,9 +14,20 @@ import re
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
-__all__ = ["Corpus", "MissingDataError", "cache_folder", "cached", "sentences"]
+import numpy as np
+
+__all__ = [
+    "Corpus",
+    "MissingDataError",
+    "cache_folder",
+    "cached",
+    "divide",
+    "passages",
+    "sentences",
+]
 
 
 class MissingDataError(RuntimeError):
@@ -69,6 +80,84 @@ def sentences(corpus: Corpus) -> list[list[str]]:
 
 
 _WORD = re.compile(r"[a-z]+(?:['’-][a-z]+)*")
+
+
+# --- documents of one length, and parts that share nothing -----------------------------
+
+
+def passages(document: str, shortest: int, longest: int) -> list[str]:
+    """Cut a long document into passages that follow each other.
+
+    Parameters
+    ----------
+    document : str
+        With at most ``longest`` words it stays whole.
+    shortest, longest : int
+        Words of a passage, at least and at most.
+
+    Returns
+    -------
+    list of str
+        As many passages as have ``shortest`` words, all equally long; the words
+        left over at the end are dropped.
+
+    Raises
+    ------
+    ValueError
+        Unless ``1 <= shortest <= longest``.
+    """
+    if not 1 <= shortest <= longest:
+        raise ValueError(
+            f"a passage cannot have at least {shortest} and at most {longest} words: "
+            "give two whole numbers from 1 up, the smaller one first"
+        )
+    words = list(re.finditer(r"\S+", document))
+    if len(words) <= longest:
+        return [document]
+    count = len(words) // shortest
+    size = min(longest, len(words) // count)
+    first = range(0, count * size, size)
+    return [document[words[k].start() : words[k + size - 1].end()] for k in first]
+
+
+def divide(
+    groups: Sequence[Sequence[str]], sizes: Sequence[int], rng: np.random.Generator
+) -> list[list[str]]:
+    """Divide documents at random into parts, so that no group is in two of them.
+
+    Parameters
+    ----------
+    groups : sequence of sequences of str
+        Documents that belong together, the passages of one text say.
+    sizes : sequence of int
+        Documents of each part but the last.
+    rng : numpy.random.Generator
+        Draws which groups go where.
+
+    Returns
+    -------
+    list of lists of str
+        Parts of the given sizes, with one document of each group that they
+        take, drawn at random, and last all documents of the groups left. Others
+        of a group that gave one to a part of given size are in no part.
+
+    Raises
+    ------
+    ValueError
+        If no group is left for the last part.
+    """
+    if sum(sizes) >= len(groups):
+        raise ValueError(
+            f"parts of {' and '.join(map(str, sizes))} documents, each from a text of its own, "
+            f"leave nothing to train on: there are {len(groups)} texts"
+        )
+    order = rng.permutation(len(groups))
+    ends = np.cumsum([0, *sizes])
+    parts = [
+        [groups[i][rng.integers(len(groups[i]))] for i in order[first:last]]
+        for first, last in pairwise(ends)
+    ]
+    return [*parts, [document for i in order[ends[-1] :] for document in groups[i]]]
 
 
 # --- the cache ------------------------------------------------------------------------

@@ -7,7 +7,17 @@ import os
 
 import pytest
 
-from stlcore.data import Corpus, MissingDataError, docstrings, packages, prose, sentences
+from stlcore.data import (
+    Corpus,
+    MissingDataError,
+    divide,
+    docstrings,
+    packages,
+    passages,
+    prose,
+    sentences,
+)
+from stlcore.streams import stream
 
 PLANET = '''"""All about planets."""
 
@@ -312,3 +322,46 @@ def test_a_package_without_sources(package, cache):
     with pytest.raises(MissingDataError, match="without its source files"):
         docstrings(["fake-planets"])
     assert not cache.exists()
+
+
+# --- passages and parts -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 149, 150, 151, 255, 256, 299, 300, 383, 384, 1000])
+def test_passages_have_the_words_of_the_document_in_order(count):
+    words = [f"w{k}" for k in range(count)]
+    document = " ".join(words[: count // 2]) + "\n" + " ".join(words[count // 2 :])
+    found = passages(document, 128, 150)
+    assert " ".join(found).split() == words[: sum(len(p.split()) for p in found)]
+    if count <= 150:
+        assert found == [document]
+    else:
+        assert len(found) == count // 128
+        assert {len(p.split()) for p in found} == {min(150, count // (count // 128))}
+        assert all(128 <= len(p.split()) <= 150 for p in found)
+        assert all(p in document for p in found), "line breaks stay"
+
+
+@pytest.mark.parametrize("bounds", [(0, 5), (6, 5)])
+def test_passages_of_no_length(bounds):
+    with pytest.raises(ValueError, match="give two whole numbers from 1 up, the smaller one first"):
+        passages("A b.", *bounds)
+
+
+def test_no_text_is_in_two_parts():
+    groups = [[f"{text}.{k}" for k in range(1 + text % 4)] for text in range(40)]
+    away, judges, pool = divide(groups, [7, 5], stream(1))
+    texts = [{document.split(".")[0] for document in part} for part in (away, judges, pool)]
+    assert [len(t) for t in texts] == [7, 5, 28]
+    assert [len(away), len(judges)] == [7, 5], "one document of each"
+    assert len(set.union(*texts)) == 40
+    assert sorted(pool) == sorted(d for g in groups for d in g if d.split(".")[0] in texts[2])
+    assert divide(groups, [7, 5], stream(1)) == [away, judges, pool]
+    assert divide(groups, [7, 5], stream(2))[0] != away
+    assert any(not d.endswith(".0") for d in away), "not always the first of a text"
+
+
+def test_parts_larger_than_the_pool():
+    with pytest.raises(ValueError, match=r"parts of 3 and 2 documents.*there are 5 texts") as error:
+        divide([["a"]] * 5, [3, 2], stream(1))
+    assert "\n" not in str(error.value)

@@ -169,7 +169,7 @@ def test_perplexity_and_generation_follow_the_rule_for_windows(length, context):
             assert token == np.searchsorted(law.cumsum(), level, side="right")
             total -= math.log(law[token])
             read.append(int(token))
-    assert surprise(made, rows, END) == pytest.approx(total, rel=1e-5)
+    assert surprise(made, rows, END).sum() == pytest.approx(total, rel=1e-5)
 
 
 @pytest.mark.parametrize(("length", "context"), [(6, 8), (8, 8), (21, 8), (21, 7), (200, 128)])
@@ -249,12 +249,113 @@ def test_tracked_numbers():
     made = learner()
     model = made.fit(Sample(made.truth[None, :20]), None, Round(1, stream(1)))
     tracked = made.track(model)
-    nats = surprise(model.networks[0], made.held_out, END)
+    nats = surprise(model.networks[0], made.held_out, END).sum()
     tokens = sum(min(len(row) + 1, 12) for row in token_lists(made.held_out, END))
     size = 3 * sum(len(row) for row in token_lists(made.held_out, END))
     assert tracked["perplexity"] == pytest.approx(math.exp(nats / tokens))
     assert tracked["bits_per_byte"] == pytest.approx(nats / math.log(2) / size)
     assert 0 < tracked["training_loss"][0] < 2 * math.log(V)
+
+
+def test_fixed_steps_are_a_plain_loop_with_a_cosine():
+    """Weight for weight; nothing is measured on the way."""
+    made = learner(replace(TINY, length=8))  # a document is one window
+    rows = made.truth[:12]
+    model = made.fit(Sample(rows[None]), None, Round(1, stream(5)))
+    (rng,) = stream(5).spawn(1)
+    plain = Network(made.config, V)
+    plain.initialise(rng)
+    order = np.concatenate([rng.permutation(12) for _ in range(2)])
+    decayed = [[w for w in plain.parameters() if (w.ndim == 2) == big] for big in (True, False)]
+    groups = [{"params": p, "weight_decay": d} for p, d in zip(decayed, (0.1, 0.0), strict=True)]
+    optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.95), fused=True)
+    losses = []
+    with fast_products(torch.device("cpu"), rounded=True):
+        for step in range(4):
+            batch = rows[order[4 * step : 4 * step + 4]]
+            inputs, targets, _ = windows(batch, END, 8)
+            for group in optimiser.param_groups:
+                group["lr"] = 4e-3 * (1 + math.cos(math.pi * step / 4)) / 2
+            there = targets >= 0
+            hidden = plain(inputs)[there]
+            loss = HeadLoss.apply(hidden, plain.wte.weight, targets[there]) / there.sum()
+            optimiser.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(plain.parameters(), 1.0)
+            optimiser.step()
+            losses.append(loss.item())
+    for name, weight in plain.state_dict().items():
+        assert torch.equal(weight, model.networks[0].state_dict()[name]), name
+    assert model.loss[0] == pytest.approx(losses[-1])
+    assert (model.steps[0], model.epochs[0]) == (4, 4 * 4 / 12)
+
+
+STOPPED = replace(TINY, iterations=200, patience=3, measure_every=5)
+
+
+def stopped(config=STOPPED, **options):
+    # They open like the training documents, which is all there is to learn about random tokens.
+    judges = [[2, *document] for document in documents(10, seed=4)]
+    return learner(config, validation=judges, **options)
+
+
+def watched(made, monkeypatch):
+    """What was measured on the validation documents, with the weights at the time."""
+    seen = []
+    measure = GPT2._measure
+
+    def look(self, network):
+        weights = {k: w.clone() for k, w in network.state_dict().items()}
+        seen.append((measure(self, network), weights))
+        return seen[-1][0]
+
+    monkeypatch.setattr(GPT2, "_measure", look)
+    return seen
+
+
+def test_the_best_measured_weights_are_kept(monkeypatch):
+    made = stopped()
+    seen = watched(made, monkeypatch)
+    model = made.fit(Sample(made.truth[None, :12]), None, Round(1, stream(1)))
+    measured = [value for value, _ in seen]
+    best = int(np.argmin(measured))
+    assert 0 < best < len(measured) - 1, "it learns first and over-fits then"
+    assert len(measured) == best + 1 + 3, "three measurements without a new best end it"
+    for name, weight in seen[best][1].items():
+        assert torch.equal(weight, model.networks[0].state_dict()[name]), name
+    assert model.steps[0] == 5 * (best + 1)
+    assert model.epochs[0] == model.steps[0] * 4 / len(windows(made.truth[:12], END, 8)[0])
+    tokens = (made.validation >= 0).sum()
+    nats = surprise(model.networks[0], made.validation, END)
+    assert measured[best] == pytest.approx(nats.sum() / tokens)
+    assert nats.shape == (tokens,)
+
+
+def test_the_maximum_ends_training_too_and_is_measured(monkeypatch):
+    made = stopped(replace(STOPPED, iterations=8))
+    seen = watched(made, monkeypatch)
+    model = made.fit(Sample(made.truth[None, :12]), None, Round(1, stream(1)))
+    assert len(seen) == 2, "after steps 5 and 8"
+    assert seen[1][0] < seen[0][0]
+    assert model.steps[0] == 8
+
+
+def test_the_maximum_does_not_matter_unless_it_is_met():
+    """But for the first rise of the rate, whose length is a part of it."""
+    first, second = (stopped(replace(STOPPED, iterations=n, measure_every=2)) for n in (200, 219))
+    rows = first.truth[None, :12]
+    one, other = (m.fit(Sample(rows), None, Round(1, stream(1))) for m in (first, second))
+    assert one.steps[0] == other.steps[0] < 200
+    for name, weight in one.networks[0].state_dict().items():
+        assert torch.equal(weight, other.networks[0].state_dict()[name]), name
+
+
+def test_surprises_average_to_the_perplexity():
+    made = learner()
+    model = made.fit(Sample(made.truth[None, :20].repeat(2, 0)), None, Round(1, stream(1)))
+    nats = made.surprises(model)
+    assert nats.shape == (2, (made.held_out >= 0).sum())
+    assert np.exp(nats.mean(axis=1)) == pytest.approx(made.track(model)["perplexity"])
 
 
 def test_equal_epochs():
@@ -371,6 +472,28 @@ def test_a_run_taken_up_again_ends_with_the_same_numbers(cycle, tmp_path, monkey
     pd.testing.assert_frame_equal(again, whole, check_exact=True)
 
 
+def test_a_run_stopped_on_validation_is_taken_up_again_bit_for_bit(tmp_path):
+    sizes, cycle = Size.power(8, 1), fresh_mixture(0.5).exact()
+    whole = run(stopped(), cycle, sizes, 4, 2, stream(1))
+    assert whole["steps"].nunique() > 1
+
+    def kill(t, model):
+        if t == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(stopped(), cycle, sizes, 4, 2, stream(1), checkpoint=tmp_path, observe=kill)
+    again = run(stopped(), cycle, sizes, 4, 2, stream(1), checkpoint=tmp_path)
+    pd.testing.assert_frame_equal(again, whole, check_exact=True)
+
+
+def test_a_checkpoint_of_other_validation_documents_is_refused(tmp_path):
+    run(stopped(), full_synthetic().exact(), 4, 2, 1, stream(1), checkpoint=tmp_path)
+    other = learner(STOPPED, validation=[[3, 4, 5]])
+    with pytest.raises(ValueError, match=r"of another run \(learner differs\)"):
+        run(other, full_synthetic().exact(), 4, 2, 1, stream(1), checkpoint=tmp_path)
+
+
 def test_a_checkpoint_of_other_documents_is_refused(tmp_path):
     run(learner(), full_synthetic().exact(), 4, 2, 1, stream(1), checkpoint=tmp_path)
     with pytest.raises(ValueError, match=r"of another run \(learner differs\)"):
@@ -407,6 +530,8 @@ def test_without_a_compiler_training_runs_uncompiled(monkeypatch):
         ({"iterations": None}, "either iterations or epochs"),
         ({"epochs": 2.0}, "either iterations or epochs"),
         ({"iterations": 0}, "iterations must be a whole number"),
+        ({"patience": 0}, "patience must be a whole number"),
+        ({"measure_every": 0}, "measure_every must be a whole number"),
         ({"iterations": None, "epochs": -1.0}, "epochs must be a positive number"),
         ({"learning_rate": math.nan}, "learning_rate must be a positive number"),
     ],
@@ -427,14 +552,25 @@ def test_configurations_that_cannot_be(options, message):
         ({"documents": [[1, -1]]}, "outside the vocabulary"),
         ({"documents": [[1, END, 2]]}, "document 0 contains the end token"),
         ({"held_out": [[1, 2]]}, "1 held-out documents are also training documents"),
+        ({"validation": [[7, 8]]}, "validation documents and a patience need each other"),
+        ({"config": STOPPED}, "validation documents and a patience need each other"),
+        ({"config": STOPPED, "validation": []}, "there is no validation document"),
+        (
+            {"config": STOPPED, "validation": [[7, 8], [3, 4]]},
+            "1 validation documents are also training documents in their first 12 tokens",
+        ),
+        (
+            {"config": STOPPED, "validation": [[7, 8], [5, 6]]},
+            "1 validation documents are also held-out documents",
+        ),
         ({"end": V}, "the end token 40 is outside the vocabulary"),
         ({"device": "tpu"}, "the device must be auto, cpu or cuda"),
     ],
 )
 def test_bad_input(changes, message):
-    options = {"documents": [[1, 2], [3, 4]], "held_out": [[5, 6]], "end": END, **changes}
+    options = {"documents": [[1, 2], [3, 4]], "held_out": [[5, 6]], "end": END, "config": TINY}
     with pytest.raises(ValueError, match=message):
-        GPT2(token_bytes=BYTES, config=TINY, **options)
+        GPT2(token_bytes=BYTES, **options | changes)
 
 
 def test_gpu_asked_for_and_none_there(monkeypatch):

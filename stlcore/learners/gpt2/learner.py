@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import combinations
 
 import numpy as np
 
@@ -56,6 +57,7 @@ class Model:
     networks: list[Network]
     loss: np.ndarray
     epochs: np.ndarray
+    steps: np.ndarray
 
 
 class GPT2:
@@ -76,13 +78,16 @@ class GPT2:
         Where it runs; "auto" takes the GPU if there is one.
     compile : bool
         Whether training goes through ``torch.compile``; without a C++ compiler it does not.
+    validation : sequence of token sequences, optional
+        Real documents that decide when training stops, where ``config`` has a patience.
 
     Raises
     ------
     ValueError
         If a document has fewer than two tokens or one outside the vocabulary,
-        if a held-out document is also in ``documents``, or if a GPU is asked
-        for and there is none.
+        if a document is in two of the three parts, if there are validation
+        documents without a patience or the other way round, or if a GPU is
+        asked for and there is none.
 
     Notes
     -----
@@ -91,11 +96,21 @@ class GPT2:
     No real document is used twice in a run, so the cycle must have exact counts, as in the
     paper's figure. Tracks ``perplexity`` (per held-out token, end
     tokens included), ``bits_per_byte``, ``training_loss`` (nats per token,
-    mean over the last tenth of the steps) and ``epochs``.
+    mean over the last tenth of the steps), ``epochs`` and ``steps``, all as they
+    were at the weights that were kept.
     """
 
     def __init__(
-        self, documents, held_out, token_bytes, end, config=None, *, device="auto", compile=False
+        self,
+        documents,
+        held_out,
+        token_bytes,
+        end,
+        config=None,
+        *,
+        validation=None,
+        device="auto",
+        compile=False,
     ) -> None:
         self.config = config = config or Config()
         self.token_bytes = np.asarray(token_bytes)
@@ -104,12 +119,20 @@ class GPT2:
         self.end = int(end)
         self.truth = self._rows("document", documents)
         self.held_out = self._rows("held-out document", held_out)
-        both = {row.tobytes() for row in self.truth} & {row.tobytes() for row in self.held_out}
-        if both:
-            raise ValueError(
-                f"{len(both)} held-out documents are also training documents "
-                f"in their first {config.length} tokens"
-            )
+        if (validation is None) != (config.patience is None):
+            raise ValueError("validation documents and a patience need each other")
+        self.validation = self.held_out[:0]
+        if validation is not None:
+            self.validation = self._rows("validation document", validation)
+        parts = [("training", self.truth), ("held-out", self.held_out)]
+        parts.append(("validation", self.validation))
+        for (one, first), (other, second) in combinations(parts, 2):
+            both = {row.tobytes() for row in first} & {row.tobytes() for row in second}
+            if both:
+                raise ValueError(
+                    f"{len(both)} {other} documents are also {one} documents "
+                    f"in their first {config.length} tokens"
+                )
         self.device = pick_device(device)
         self.forward = (
             torch.compile(Network.forward) if compile and _compiles() else Network.forward
@@ -172,29 +195,38 @@ class GPT2:
 
     def fit(self, sample, previous, round):
         """Networks trained from scratch."""
-        networks, losses, epochs = [], [], []
+        networks, losses, epochs, steps = [], [], [], []
         for rows, rng in zip(sample.rows, round.rng.spawn(len(sample.rows)), strict=True):
             network = Network(self.config, len(self.token_bytes)).to(self.device)
             network.initialise(rng)
             with fast_products(self.device, rounded=True):
-                loss, passes = train(network, rows, self.end, rng, self.forward)
+                loss, passes = train(network, rows, self.end, rng, self.forward, self._measure)
             if not np.isfinite(loss).all():
                 raise Diverged(f"the loss is no number from step {np.argmin(np.isfinite(loss))} on")
             networks.append(network)
             losses.append(loss[-math.ceil(len(loss) / 10) :].mean())
             epochs.append(passes)
-        return Model(networks, np.array(losses, dtype=float), np.array(epochs))
+            steps.append(len(loss))
+        return Model(networks, np.array(losses, dtype=float), np.array(epochs), np.array(steps))
+
+    def _measure(self, network: Network) -> float:
+        """Nats per token of the validation documents."""
+        return surprise(network, self.validation, self.end).mean()
+
+    def surprises(self, model):
+        """Nats of every held-out token, shape (repetitions, tokens), in the same order always."""
+        return np.stack([surprise(n, self.held_out, self.end) for n in model.networks])
 
     def track(self, model):
         """Perplexity and bits per byte of the held-out documents, and the training."""
-        tokens = (self.held_out >= 0).sum()
         text = self.token_bytes[self.held_out[self.held_out >= 0]].sum()
-        nats = np.array([surprise(n, self.held_out, self.end) for n in model.networks])
+        nats = self.surprises(model)
         return {
-            "perplexity": np.exp(nats / tokens),
-            "bits_per_byte": nats / math.log(2) / text,
+            "perplexity": np.exp(nats.mean(axis=1)),
+            "bits_per_byte": nats.sum(axis=1) / math.log(2) / text,
             "training_loss": model.loss,
             "epochs": model.epochs,
+            "steps": model.steps,
         }
 
     def pool(self, first, second):
@@ -213,15 +245,15 @@ class GPT2:
     def identity(self):
         """The configuration and a checksum of all documents."""
         digest = hashlib.sha256()
-        for array in (self.truth, self.held_out, self.token_bytes):
-            digest.update(np.ascontiguousarray(array).tobytes())
+        for array in (self.truth, self.held_out, self.validation, self.token_bytes):
+            digest.update(str(array.shape).encode() + np.ascontiguousarray(array).tobytes())
         return {**asdict(self.config), "end": self.end, "data": digest.hexdigest()}
 
     def pack(self, value):
         """Arrays of a model, a sample or an opened truth."""
         if not isinstance(value, Model):
             return vars(value)
-        packed = {"loss": value.loss, "epochs": value.epochs}
+        packed = {"loss": value.loss, "epochs": value.epochs, "steps": value.steps}
         for r, network in enumerate(value.networks):
             packed |= {f"{r}.{k}": w.cpu().numpy() for k, w in network.state_dict().items()}
         return packed
@@ -237,7 +269,7 @@ class GPT2:
             names = network.state_dict()
             network.load_state_dict({k: torch.from_numpy(arrays[f"{r}.{k}"]) for k in names})
             networks.append(network.to(self.device))
-        return Model(networks, arrays["loss"], arrays["epochs"])
+        return Model(networks, arrays["loss"], arrays["epochs"], arrays["steps"])
 
 
 def _compiles() -> bool:

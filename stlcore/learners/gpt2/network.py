@@ -15,7 +15,9 @@ changes nothing but the time.
 
 from __future__ import annotations
 
+import copy
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,20 +53,38 @@ class Config:
         Standard deviation of the initial weights; those that write to the
         residual stream get it divided by the root of twice the layers.
     iterations : int or None
-        Steps of AdamW in each round. None: as many as ``epochs`` needs.
+        Steps of AdamW in each round, at most if ``patience`` is given. None: as
+        many as ``epochs`` needs.
     epochs : float or None
         Passes over the data in each round, in place of ``iterations``.
     batch : int
         Windows in a step.
     learning_rate, weight_decay : float
-        Peak of the rate, which rises over the first twentieth of the steps and
-        then falls as a cosine to 0; decay of the matrices.
+        Peak of the rate, which rises over the first twentieth of the steps; then
+        it falls as a cosine to 0, or stays where it is if ``patience`` is given.
+        Decay of the matrices.
+    patience : int or None
+        None: all steps are taken, and the last weights are the model. A number:
+        training is stopped on validation. The validation documents are measured
+        every ``measure_every`` steps and after the last one; after ``patience``
+        measurements in a row without a new best the training stops, and the
+        weights of the best measurement are the model.
+    measure_every : int
+        Steps between two measurements of the validation documents.
 
     Raises
     ------
     ValueError
         If a count is not positive, the heads do not divide the width, the
         context is over 1024, or not exactly one of iterations and epochs is given.
+
+    Notes
+    -----
+    A rate that falls to 0 at a step known beforehand decides itself when the
+    training ends: a small set over-fits long before, while the rate is still
+    high, and a large one is held back at the end. With a constant rate what a
+    step does is independent of the steps that are still allowed, so the
+    validation alone decides, and the maximum does not matter unless it is met.
     """
 
     layers: int = 2
@@ -78,9 +98,11 @@ class Config:
     batch: int = 32
     learning_rate: float = 4e-3
     weight_decay: float = 0.1
+    patience: int | None = None
+    measure_every: int = 25
 
     def __post_init__(self) -> None:
-        for name in ("layers", "heads", "width", "length", "batch"):
+        for name in ("layers", "heads", "width", "length", "batch", "measure_every"):
             check_count(name, getattr(self, name))
         if not 2 <= check_count("context", self.context) <= LONGEST_CONTEXT:
             raise ValueError(
@@ -90,8 +112,9 @@ class Config:
             raise ValueError(f"{self.heads} heads do not divide a width of {self.width}")
         if (self.iterations is None) == (self.epochs is None):
             raise ValueError("give either iterations or epochs, and None for the other")
-        if self.iterations is not None:
-            check_count("iterations", self.iterations)
+        for name in ("iterations", "patience"):
+            if getattr(self, name) is not None:
+                check_count(name, getattr(self, name))
         for name in ("init_std", "learning_rate", "epochs"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
@@ -276,8 +299,39 @@ def windows(rows: np.ndarray, end: int, context: int) -> tuple[Tensor, Tensor, T
     return tuple(torch.from_numpy(array[keep]) for array in (inputs, targets, new))
 
 
-def train(network: Network, rows: np.ndarray, end: int, rng: np.random.Generator, forward) -> tuple:
-    """Train on documents, and return the losses of all steps (nats per token) and the epochs."""
+def train(
+    network: Network,
+    rows: np.ndarray,
+    end: int,
+    rng: np.random.Generator,
+    forward: Callable[[Network, Tensor], Tensor],
+    measure: Callable[[Network], float] | None = None,
+) -> tuple[np.ndarray, float]:
+    """Train on documents, by fixed steps or until ``measure`` no longer falls.
+
+    Parameters
+    ----------
+    network : Network
+        Trained in place, as its configuration says.
+    rows : ndarray of int, shape (documents, length)
+        Documents, -1 after their end.
+    end : int
+        The end token.
+    rng : numpy.random.Generator
+        Draws the order of the windows.
+    forward : callable
+        ``Network.forward``, compiled or not.
+    measure : callable, optional
+        What is to be small, on documents that are not in ``rows``; needed if the
+        configuration has a ``patience``.
+
+    Returns
+    -------
+    losses : ndarray, shape (steps,)
+        Nats per token, in every step up to the weights that were kept.
+    epochs : float
+        Passes over the documents up to there.
+    """
     config = network.config
     device = network.mask.device
     inputs, targets, _ = windows(rows, end, config.context)
@@ -292,11 +346,14 @@ def train(network: Network, rows: np.ndarray, end: int, rng: np.random.Generator
     ]
     optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.95), fused=True)
     warm = max(steps // 20, 1)
-    losses = torch.empty(steps, device=device)
+    losses = torch.full((steps,), math.nan, device=device)
+    lowest, kept, best, worse = math.inf, steps, None, 0
     for step, batch in enumerate(order):
         rate = config.learning_rate * min((step + 1) / warm, 1)
+        if config.patience is None:
+            rate *= (1 + math.cos(math.pi * step / steps)) / 2
         for group in optimiser.param_groups:
-            group["lr"] = rate * (1 + math.cos(math.pi * step / steps)) / 2
+            group["lr"] = rate
         hidden = forward(network, inputs[batch].to(device))
         wanted = targets[batch].to(device)
         there = wanted >= 0
@@ -306,20 +363,31 @@ def train(network: Network, rows: np.ndarray, end: int, rng: np.random.Generator
         nn.utils.clip_grad_norm_(weights, 1.0)
         optimiser.step()
         losses[step] = loss.detach()
-    return losses.cpu().numpy(), steps * config.batch / count
+        done = step + 1
+        if config.patience and (done % config.measure_every == 0 or done == steps):
+            if (measured := measure(network)) < lowest:
+                lowest, kept, worse = measured, done, 0
+                best = copy.deepcopy(network.state_dict())
+            else:
+                worse += 1
+            if worse == config.patience:
+                break
+    if best is not None:
+        network.load_state_dict(best)
+    return losses[:kept].cpu().numpy(), kept * config.batch / count
 
 
 @torch.no_grad()
-def surprise(network: Network, rows: np.ndarray, end: int) -> float:
-    """Negative log-likelihood of all documents together, in nats."""
-    device, total = network.mask.device, 0.0
+def surprise(network: Network, rows: np.ndarray, end: int) -> np.ndarray:
+    """Negative log-likelihood of every token, in nats; the order is fixed by the documents."""
+    device, found = network.mask.device, []
     parts = (part.split(64) for part in windows(rows, end, network.config.context))
     for inputs, targets, new in zip(*parts, strict=True):
         hidden = network(inputs.to(device))[new.to(device)]
         wanted = targets[new].to(device)
         for part, answer in zip(hidden.split(512), wanted.split(512), strict=True):
-            total += functional.cross_entropy(network.logits(part), answer, reduction="sum").item()
-    return total
+            found.append(functional.cross_entropy(network.logits(part), answer, reduction="none"))
+    return torch.cat(found).cpu().numpy().astype(float)
 
 
 @torch.no_grad()
