@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from stlcore.cycles import Cycle
-from stlcore.learners.base import Resumes
+from stlcore.learners.base import Resumes, arrays_in, same_arrays
 
 __all__ = ["Checkpoint", "generator_state"]
 
@@ -72,6 +72,9 @@ class Checkpoint:
 
         ``eaten`` says in JSON what the round trained on.
         """
+        if t == 1:
+            for name, value in news.items():
+                self._check_packing(name, value)
         news = dict(news)
         model = {f"model:{k}": array for k, array in self.learner.pack(news.pop("model")).items()}
         arrays = {f"record:{name}": array for name, array in record.items()}
@@ -157,6 +160,18 @@ class Checkpoint:
                 "choose another folder or delete it"
             )
 
+    def _check_packing(self, name: str, value: Any) -> None:
+        """Refuse to keep what could not be taken up again."""
+        back = self.learner.unpack(
+            {key: np.asarray(array) for key, array in self.learner.pack(value).items()}
+        )
+        if not same_arrays(dict(arrays_in(value)), dict(arrays_in(back))):
+            what = "model" if name == "model" else "sample"
+            raise ValueError(
+                f"{type(self.learner).__name__}.unpack does not give back the {what} that pack "
+                "took, so the run could not be taken up again"
+            )
+
     def _read(self, kind: str, t: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         file = self._file(kind, t)
         try:
@@ -196,7 +211,15 @@ def _digest(body: str, arrays: Mapping[str, np.ndarray]) -> str:
 
 def _json(value: Any) -> str:
     """As JSON; numpy's numbers and arrays as Python's."""
-    return json.dumps(value, default=lambda part: part.tolist())
+    return json.dumps(value, default=_plain)
+
+
+def _plain(part: Any) -> Any:
+    if isinstance(part, np.ndarray | np.generic):
+        return part.tolist()
+    raise TypeError(
+        f"a learner's identity must hold numbers and texts, but here is a {type(part).__name__}"
+    )
 
 
 def generator_state(rng: np.random.Generator) -> dict[str, Any]:

@@ -183,7 +183,10 @@ class Cycle(ABC):
 
     def _check(self, mixture: Weights, t: int) -> None:
         """Refuse weights that are no law over what round t may draw from."""
-        generations, name = mixture.generations, type(self).__name__
+        name = type(self).__name__
+        if not isinstance(mixture, Weights):
+            raise TypeError(f"{name}.mixture must return Weights, not {type(mixture).__name__}")
+        generations = mixture.generations
         if len(generations) != t - 1:
             raise ValueError(
                 f"the weights of round {t} must name {t - 1} generations, not {len(generations)}"

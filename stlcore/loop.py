@@ -305,6 +305,8 @@ class _Loop:
             previous = models[-1] if models else None
             before = _copied(previous)
             model = learner.fit(sample, previous, **asked["fit"])
+            if model is None:
+                raise ValueError(f"{type(learner).__name__}.fit returned None, not a model")
             _check_previous(learner, model, previous, before)
         models.append(model)
         if self.cycle.lookback is not None:
@@ -331,7 +333,7 @@ class _Loop:
         if t == 1 and self.first is None and self.cycle.reuses_first:
             self.real = _FirstSet(self.learner, new, int(self.sizes[0]))
         self.new = new
-        if t <= 2 and new is not None:
+        if new is not None and t & (t - 1) == 0:  # rounds 1, 2, 4, 8, ...: counting takes time
             _check_number(self.learner, new, drawn)
         again, part = (0, None) if part is None else part
         if not self.cycle.pooled:
@@ -417,6 +419,8 @@ class _Loop:
                     f"{name} tracks {key!r} of shape {values.shape}, but it must be "
                     f"({self.repetitions},) or ({self.repetitions}, m): one row a repetition"
                 )
+            if values.dtype.kind not in "biuf":
+                raise ValueError(f"{name} tracks {key!r}, which is no number: {values.flat[0]!r}")
             if values.ndim == 1:
                 columns[key] = values
             else:

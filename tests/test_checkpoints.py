@@ -196,6 +196,26 @@ def test_numbers_of_numpy_in_an_identity(tmp_path):
     assert len(call(Numbered(TRUTH), checkpoint=tmp_path)) == 30
 
 
+def test_what_is_no_number_in_an_identity(tmp_path):
+    class Described(Stops):
+        def identity(self):
+            return {"by": len}
+
+    with pytest.raises(TypeError, match="must hold numbers and texts, but here is a builtin_func"):
+        call(Described(TRUTH), checkpoint=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_packing_that_loses_something_is_refused_in_round_1(tmp_path):
+    class Lossy(Stops):
+        def unpack(self, arrays):
+            return super().unpack(arrays).astype(np.float32)
+
+    with pytest.raises(ValueError, match=r"Lossy.unpack does not give back the model that pack"):
+        call(Lossy(TRUTH), checkpoint=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_given_start_is_part_of_the_run(tmp_path):
     start = First(model=np.tile([0.25] * 4, (5, 1)))
     whole = call(Stops(TRUTH), first=start)

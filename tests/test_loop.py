@@ -641,7 +641,12 @@ def test_a_vector_becomes_columns():
             {"track": lambda self, m: {"error": m[0, 0]}},
             r"Plain tracks 'error' of shape \(\), but it must be \(2,\) or \(2, m\)",
         ),
+        (
+            {"track": lambda self, m: {"error": ["small", "large"]}},
+            "Plain tracks 'error', which is no number: .*small",
+        ),
         ({"track": lambda self, m: m}, "Plain.track must return a mapping .* not ndarray"),
+        ({"fit": lambda self, s, previous: None}, "Plain.fit returned None, not a model"),
         (
             {"sample": lambda self, m, w, n, rng: Categorical.sample(self, m, w, n - 1, rng)},
             "a sample of Plain has 9 items where 10 were asked for",
@@ -656,6 +661,26 @@ def test_the_first_round_is_looked_at(methods, message):
             observe=lambda t, model: rounds.append(t),
         )  # fmt: skip
     assert rounds == []
+
+
+def test_items_that_go_missing_later_are_missed():
+    """In every round whose number is a power of two."""
+
+    def sample(self, models, weights, size, rng):
+        return Categorical.sample(self, models, weights, size - (len(models) > 2), rng)
+
+    with pytest.raises(ValueError, match="has 9 items where 10 were asked for") as caught:
+        call(learner=changed(sample=sample), cycle=balanced())
+    assert caught.value.frame["round"].max() == 3
+
+
+def test_a_cycle_that_gives_no_weights():
+    class Pairs(Cycle):
+        def mixture(self, t):
+            return 0.5, 0.5
+
+    with pytest.raises(TypeError, match=r"Pairs.mixture must return Weights, not tuple"):
+        call(cycle=Pairs())
 
 
 def test_other_numbers_in_a_later_round():

@@ -35,6 +35,7 @@ __all__ = [
     "Round",
     "Selects",
     "arrays_in",
+    "same_arrays",
     "split",
     "wants",
 ]
@@ -105,6 +106,15 @@ def arrays_in(value: Any, place: str = "") -> Iterator[tuple[str, np.ndarray]]:
         elif id(value) not in seen and not isinstance(value, type):
             seen.add(id(value))
             ahead += [(f"{place}.{key}", part) for key, part in _parts(value)][::-1]
+
+
+def same_arrays(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> bool:
+    """Whether both hold the same arrays under the same names; missing numbers are equal."""
+    return one.keys() == other.keys() and all(
+        a.dtype == other[name].dtype
+        and np.array_equal(a, other[name], equal_nan=a.dtype.kind in "fc")
+        for name, a in one.items()
+    )
 
 
 def _parts(value: Any) -> Iterable[tuple[Any, Any]]:
@@ -187,7 +197,10 @@ class Selects(Protocol):
 
 @runtime_checkable
 class CountsItems(Protocol):
-    """A learner that can say how many items a sample holds, so that the loop can check."""
+    """A learner that can say how many items a sample holds.
+
+    The loop then checks the number in rounds 1, 2, 4, 8 and so on.
+    """
 
     def count(self, sample: Any) -> np.ndarray:
         """Number of items, shape ``(repetitions,)``."""

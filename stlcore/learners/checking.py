@@ -21,6 +21,7 @@ from stlcore.learners.base import (
     Round,
     Selects,
     arrays_in,
+    same_arrays,
     wants,
 )
 from stlcore.streams import stream
@@ -102,21 +103,23 @@ def _faults(learner: Any, size: int, repetitions: int) -> Iterator[str]:
     )
     yield from _unequal("fit", model, again)
     call(learner.fit, sample, None, t=1, numbers=rng("fit"))
-    if not _same(before, _copies(sample)):
+    if not same_arrays(before, _copies(sample)):
         yield "fit changes its sample, which an accumulating cycle uses again"
         sample = draw(truth(), 0, rng("sample"))
-    made = draw(model, 1, rng("made"))
+    twice = [draw(model, 1, rng("made")) for _ in range(2)]
+    yield from _unequal("sample from a model", *twice)
+    made = twice[0]
     yield from _wrong_count(learner, "sample from a model", made, size)
     before = _copies(model)
     second = call(learner.fit, made, model, t=2, numbers=rng("second"))
-    if second is model or not _same(before, _copies(model)):
+    if second is model or not same_arrays(before, _copies(model)):
         yield (
             "fit changes `previous` or returns it; later rounds may draw from it, so train a copy "
             "(copy.deepcopy)"
         )
     else:
         draw(model, 1, rng("again"))
-        if not _same(before, _copies(model)):
+        if not same_arrays(before, _copies(model)):
             yield "sample changes the model that it draws from"
 
     yield from _tracked(
@@ -134,6 +137,8 @@ def _tracked(track: Callable, model: Any, repetitions: int) -> Iterator[str]:
         return
     for name, values in numbers.items():
         shape = np.shape(values)
+        if np.asarray(values).dtype.kind not in "biuf":
+            yield f"track gives {name!r}, which is no number"
         if name in ("round", "repetition", "drawn", "trained"):
             yield f"track gives {name!r}, which is a column of the loop's own"
         if len(shape) not in (1, 2) or shape[0] != repetitions:
@@ -150,14 +155,14 @@ def _samples(
     if isinstance(learner, PoolsSamples):
         before = _copies(sample), _copies(made)
         yield from _wrong_count(learner, "pool", learner.pool(sample, made), 2 * size)
-        if not (_same(before[0], _copies(sample)) and _same(before[1], _copies(made))):
+        if not (same_arrays(before[0], _copies(sample)) and same_arrays(before[1], _copies(made))):
             yield "pool changes one of the samples that it is given"
     if isinstance(learner, ReusesSamples):
         half = size // 2
         twice = [learner.subset(sample, half, rng("subset")) for _ in range(2)]
         yield from _unequal("subset", *twice)
         yield from _wrong_count(learner, "subset", twice[0], half)
-        if _same(_copies(twice[0]), _copies(learner.subset(sample, half, rng("other")))):
+        if same_arrays(_copies(twice[0]), _copies(learner.subset(sample, half, rng("other")))):
             yield "subset takes the same items whatever the generator, so they are not random"
     if isinstance(learner, Selects):
         best = learner.best(made, np.full(repetitions, size // 2))
@@ -173,7 +178,7 @@ def _packing(learner: Any, values: Mapping[str, Any]) -> Iterator[str]:
         wrong = [key for key, array in packed.items() if not _is_plain(array)]
         if wrong:
             yield f"pack of a {name} must give arrays of numbers, but {', '.join(wrong)} is none"
-        elif not _same(_copies(value), _copies(learner.unpack(packed))):
+        elif not same_arrays(_copies(value), _copies(learner.unpack(packed))):
             yield f"unpack does not give back the {name} that pack took"
 
 
@@ -185,16 +190,8 @@ def _copies(value: Any) -> dict[str, np.ndarray]:
     return {place: array.copy() for place, array in arrays_in(value)}
 
 
-def _same(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> bool:
-    return one.keys() == other.keys() and all(
-        a.dtype == other[place].dtype
-        and np.array_equal(a, other[place], equal_nan=a.dtype.kind in "fc")
-        for place, a in one.items()
-    )
-
-
 def _unequal(name: str, one: Any, other: Any) -> Iterator[str]:
-    if not _same(_copies(one), _copies(other)):
+    if not same_arrays(_copies(one), _copies(other)):
         yield f"{name} gives different results from equal generators: use the one it is given"
 
 

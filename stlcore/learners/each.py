@@ -176,6 +176,16 @@ class Each:
             for one, extra in zip(model, asked, strict=True)
         ]
         some = next((numbers for numbers in found if numbers is not None), {})
+        shapes = {name: np.shape(value) for name, value in some.items()}
+        for numbers in found:
+            if (
+                numbers is not None
+                and (other := {name: np.shape(value) for name, value in numbers.items()}) != shapes
+            ):
+                raise ValueError(
+                    f"track must give the same numbers for every model, but gave {shapes} for one "
+                    f"and {other} for another"
+                )
         missing = {name: np.full(np.shape(value), np.nan) for name, value in some.items()}
         return {
             name: np.stack([np.asarray((missing if n is None else n)[name]) for n in found])

@@ -121,6 +121,14 @@ class TooFewLater(Categorical):
         return super().sample(models, weights, size - (models[0] is not self.truth), rng)
 
 
+class OwnNumbersLater(Categorical):
+    """Real items are drawn as they should be, the model's by a generator of their own."""
+
+    def sample(self, models, weights, size, rng):
+        own = rng if models[0] is self.truth else np.random.default_rng()
+        return super().sample(models, weights, size, own)
+
+
 class PoolsHalf(Categorical):
     def pool(self, first, second):
         return second
@@ -162,6 +170,11 @@ class Scalar(Categorical):
         return {"error": 0.0}
 
 
+class Words(Categorical):
+    def track(self, model):
+        return {"error": ["small", "large"]}
+
+
 class NoMapping(Categorical):
     def track(self, model):
         return np.zeros(2)
@@ -187,6 +200,7 @@ FAULTS = {
     EatsSample: "fit changes its sample",
     OwnNumbers: "sample gives different results from equal generators",
     OwnFit: "fit gives different results from equal generators",
+    OwnNumbersLater: "sample from a model gives different results from equal generators",
     TooFew: "sample gives 19 items where 20 were asked for",
     TooFewLater: "sample from a model gives 19 items where 20 were asked for",
     PoolsHalf: "pool gives 20 items where 40 were asked for",
@@ -197,6 +211,7 @@ FAULTS = {
     Objects: "pack of a model must give arrays of numbers, but value is none",
     OwnColumn: "track gives 'trained', which is a column of the loop's own",
     Scalar: r"track gives 'error' of shape \(\), but it must be \(2,\)",
+    Words: "track gives 'error', which is no number",
     NoMapping: "track must return a mapping of names to arrays, not ndarray",
     NoTruth: "the truth is None",
     ChangesModel: "sample changes the model that it draws from",

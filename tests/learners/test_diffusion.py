@@ -4,6 +4,7 @@ import math
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.integrate import solve_ivp
@@ -481,3 +482,28 @@ def test_a_score_that_runs_away_stops_the_loop():
     learner = Diffusion(NormalMixture.standard(), Explosive())
     with pytest.raises(Diverged, match="round 2"):
         run(learner, full_synthetic(), 5, 2, 1, stream(1, "x"))
+    model = learner.fit(torch.zeros(1, 3, 1), None, Round(1, stream(1)))
+    with pytest.raises(Diverged, match="range of finite numbers"):
+        learner.generate(model, 3, stream(1))
+
+
+def test_one_loop_that_runs_away_is_missing_and_the_others_go_on():
+    class FirstExplodes(LinearScore):
+        def __call__(self, fitted, x, t):
+            gone = torch.arange(len(x))[:, None, None] == 0
+            return torch.where(gone, x**3 * 1e30, super().__call__(fitted, x, t))
+
+    plain, broken = (
+        run(
+            Diffusion(NormalMixture.standard(), score),
+            full_synthetic().accumulated(),
+            5,
+            4,
+            3,
+            stream(1, "x"),
+        )
+        for score in (LinearScore(), FirstExplodes())
+    )
+    lost = (broken["repetition"] == 1) & (broken["round"] > 1)
+    assert broken.loc[lost, ["mean", "variance"]].isna().all(axis=None)
+    pd.testing.assert_frame_equal(broken[~lost], plain[~lost])

@@ -17,6 +17,7 @@ import torch
 from stlcore.cycles import balanced, fixed_real, fresh_mixture, full_synthetic
 from stlcore.learners.base import Diverged, Round
 from stlcore.learners.devices import fast_products
+from stlcore.learners.gpt2 import learner as gpt2_learner
 from stlcore.learners.gpt2 import network as gpt2_network
 from stlcore.learners.gpt2.learner import GPT2, Config, Sample, token_lists
 from stlcore.learners.gpt2.network import HeadLoss, Network, generate, pick, surprise, windows
@@ -502,8 +503,30 @@ def test_a_checkpoint_of_other_documents_is_refused(tmp_path):
 
 def test_diverging_training_names_the_round():
     made = learner(replace(TINY, learning_rate=1e30))
-    with pytest.raises(Diverged, match="diverged in round 1: the loss is no number from step"):
+    with pytest.raises(Diverged, match="diverged in round 1: every repetition is lost"):
         run(made, full_synthetic().exact(), 10, 2, 1, stream(1))
+
+
+def test_one_training_that_diverges_is_missing_and_the_others_go_on(monkeypatch, tmp_path):
+    plain = run(learner(), full_synthetic().exact(), 10, 4, 2, stream(1))
+    trainings, real = [], gpt2_learner.train
+
+    def broken(network, *arguments):
+        trainings.append(network)
+        loss, epochs = real(network, *arguments)
+        return (np.full_like(loss, np.nan) if len(trainings) == 3 else loss), epochs
+
+    monkeypatch.setattr(gpt2_learner, "train", broken)
+    cycle = full_synthetic().exact()
+    frame = run(learner(), cycle, 10, 4, 2, stream(1), checkpoint=tmp_path)
+    assert len(trainings) == 4 + 2, "a lost repetition is not trained again"
+    lost = (frame["repetition"] == 1) & (frame["round"] > 1)
+    assert frame.loc[lost, ["perplexity", "training_loss"]].isna().all(axis=None)
+    assert frame.loc[~lost, "perplexity"].notna().all()
+    first = frame["round"] == 1
+    pd.testing.assert_frame_equal(frame[first], plain[first], check_dtype=False)
+    again = run(learner(), cycle, 10, 4, 2, stream(1), checkpoint=tmp_path)
+    pd.testing.assert_frame_equal(again, frame)
 
 
 def test_matrix_products_stay_exact_and_the_setting_is_given_back():

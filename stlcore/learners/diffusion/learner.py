@@ -168,12 +168,30 @@ class Diffusion:
         return points
 
     def fit(self, sample: Tensor, previous: Fitted | None, round: Round) -> Fitted:
-        """Train the score from scratch on the sample."""
+        """Train the score from scratch on the sample.
+
+        A repetition whose sample has left the range of finite numbers is lost: it trains on
+        that of another one, and its moments are missing.
+        """
+        finite = torch.isfinite(sample).all(dim=(1, 2))
+        if not finite.any():
+            raise Diverged("the sampler left the range of finite numbers")
+        if not finite.all():
+            stand_in = sample[finite][:1]
+            sample = torch.where(finite[:, None, None], sample, stand_in)
         noise = torch.Generator(self.device).manual_seed(int(round.rng.integers(2**63)))
         fitted = self.score.fit(sample, self.span, noise)
         mean = sample.mean(dim=1)
         variance = (sample - mean[:, None]).square().mean(dim=(1, 2))
-        return Fitted(fitted, mean.mean(dim=1).cpu().numpy(), variance.cpu().numpy())
+        mean, variance = (
+            torch.where(finite, moment, math.nan).cpu().numpy()
+            for moment in (mean.mean(dim=1), variance)
+        )
+        return Fitted(fitted, mean, variance)
+
+    def lost(self, model: Fitted) -> np.ndarray:
+        """Whether a sample left the range of finite numbers."""
+        return np.isnan(model.mean)
 
     def count(self, sample: Tensor) -> np.ndarray:
         """Number of points."""
@@ -205,9 +223,18 @@ class Diffusion:
     # --- what a model generates ----------------------------------------------------------
 
     def generate(self, model: Fitted, count: int, rng: np.random.Generator) -> np.ndarray:
-        """``count`` points from the model of each repetition, shape (R, count, d)."""
+        """``count`` points from the model of each repetition, shape (R, count, d).
+
+        Raises
+        ------
+        Diverged
+            If one of them is not finite.
+        """
         count = check_count("count", count)
-        return self._draw(model, count, len(model.mean), rng).cpu().numpy()
+        points = self._draw(model, count, len(model.mean), rng).cpu().numpy()
+        if not np.isfinite(points).all():
+            raise Diverged("the sampler left the range of finite numbers")
+        return points
 
     def _draw(self, law, count: int, repetitions: int, rng: np.random.Generator) -> Tensor:
         """Points of shape (R, count, d), from the truth or from a model."""
@@ -229,8 +256,6 @@ class Diffusion:
                 x = mean + deviation * normal()
             else:
                 x = self._flow_step(law, x, t, after)
-        if not torch.isfinite(x).all():
-            raise Diverged("the sampler left the range of finite numbers")
         return x
 
     def _reverse_step(self, model: Fitted, x: Tensor, t: float, after: float):

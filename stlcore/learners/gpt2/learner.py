@@ -17,7 +17,7 @@ from itertools import combinations
 import numpy as np
 
 from stlcore.lazy import extra
-from stlcore.learners.base import Diverged, split
+from stlcore.learners.base import split
 from stlcore.learners.devices import fast_products, pick_device
 from stlcore.learners.gpt2.network import Config, Network, generate, surprise, train
 
@@ -183,6 +183,10 @@ class GPT2:
                 raise ValueError(f"there are only {model.order.shape[1]} real documents")
             model.used[r] = last
             return self.truth[model.order[r, first:last]]
+        if not np.isfinite(model.loss[r]):  # lost: empty documents, and nobody trains on them
+            rows = np.full((count, self.config.length), -1, dtype=np.int32)
+            rows[:, 0] = self.end
+            return rows
         uniforms = rng.random((count, self.config.length))
         portion = PORTION[self.device.type]
         parts = [uniforms[k : k + portion] for k in range(0, count, portion)]
@@ -194,20 +198,30 @@ class GPT2:
         return np.stack([self._draw(model, r, count, rng) for r in range(len(model.networks))])
 
     def fit(self, sample, previous, round):
-        """Networks trained from scratch."""
+        """Networks trained from scratch; where the loss is no number, the repetition is lost."""
         networks, losses, epochs, steps = [], [], [], []
-        for rows, rng in zip(sample.rows, round.rng.spawn(len(sample.rows)), strict=True):
+        gone = np.zeros(len(sample.rows), dtype=bool) if previous is None else self.lost(previous)
+        own = round.rng.spawn(len(sample.rows))
+        for r, (rows, rng) in enumerate(zip(sample.rows, own, strict=True)):
+            if gone[r]:
+                networks.append(previous.networks[r])
+                losses.append(math.nan)
+                epochs.append(math.nan)
+                steps.append(0)
+                continue
             network = Network(self.config, len(self.token_bytes)).to(self.device)
             network.initialise(rng)
             with fast_products(self.device, rounded=True):
                 loss, passes = train(network, rows, self.end, rng, self.forward, self._measure)
-            if not np.isfinite(loss).all():
-                raise Diverged(f"the loss is no number from step {np.argmin(np.isfinite(loss))} on")
             networks.append(network)
             losses.append(loss[-math.ceil(len(loss) / 10) :].mean())
             epochs.append(passes)
             steps.append(len(loss))
         return Model(networks, np.array(losses, dtype=float), np.array(epochs), np.array(steps))
+
+    def lost(self, model):
+        """Whether the loss became no number."""
+        return ~np.isfinite(model.loss)
 
     def _measure(self, network: Network) -> float:
         """Nats per token of the validation documents."""
