@@ -1,4 +1,4 @@
-"""Images: digits that come with scikit-learn; MNIST and CIFAR-10 from local files."""
+"""Images: digits that come with scikit-learn; MNIST, CIFAR-10 and others from local files."""
 
 from __future__ import annotations
 
@@ -8,22 +8,24 @@ import math
 import os
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
+from stlcore.checks import check_count
 from stlcore.data.corpus import MissingDataError
 from stlcore.lazy import extra
 
-__all__ = ["Images", "cifar10", "digits", "mnist"]
+__all__ = ["Images", "cifar10", "digits", "mnist", "open_images", "pictures"]
 
 PARTS = ("train", "test")
 MNIST_FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
+PICTURE_ENDINGS = (".png", ".jpg", ".jpeg")
 CIFAR_FILES = {
     "train": tuple(f"data_batch_{i}.bin" for i in range(1, 6)),
     "test": ("test_batch.bin",),
@@ -146,6 +148,95 @@ def cifar10(folder: str | os.PathLike, part: str = "train") -> Images:
         source="A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images (2009)",
         licence="none stated by its authors",
     )
+
+
+def pictures(folder: str | os.PathLike) -> Images:
+    """Image files of one size, all grey or all in colour, in the order of their names.
+
+    Parameters
+    ----------
+    folder : path-like
+        Holds files ending in png, jpg or jpeg; CelebA's aligned images, say.
+
+    Raises
+    ------
+    MissingDataError
+        If there is no such folder, or no such file in it.
+    ValueError
+        If a file is broken, or the sizes or colours differ.
+
+    Notes
+    -----
+    There are no classes: every label is 0.
+    """
+    with extra("images"):
+        from PIL import Image
+
+    files = sorted(f for f in Path(folder).glob("*") if f.suffix.lower() in PICTURE_ENDINGS)
+    if not files:
+        raise MissingDataError(f"there is no png or jpg file in the folder {folder}")
+    arrays: list[np.ndarray] = []
+    for file in files:
+        try:
+            with Image.open(file) as image:
+                grey = image.mode in ("1", "L", "LA", "I;16")
+                array = np.asarray(image.convert("L" if grey else "RGB"))
+        except (OSError, SyntaxError) as error:
+            raise ValueError(f"{file} is broken, or no image: {error}") from None
+        if arrays and array.shape != arrays[0].shape:
+            raise ValueError(
+                f"all images must have one size and be all grey or all in colour, but "
+                f"{files[0].name} has shape {arrays[0].shape} and {file.name} {array.shape}"
+            )
+        arrays.append(array)
+    return _images(
+        f"pictures in {Path(folder).name}",
+        np.stack(arrays),
+        np.zeros(len(arrays)),
+        brightest=255,
+        source=f"{len(files)} files of a folder of one's own",
+        licence="unknown",
+    )
+
+
+def open_images(
+    name: str,
+    folder: str | os.PathLike = "",
+    *,
+    most: int | None = None,
+    rng: np.random.Generator | None = None,
+) -> Images:
+    """A set of images by its name.
+
+    Parameters
+    ----------
+    name : {"digits", "mnist", "cifar10", "celeba", "folder"}
+        The last two read image files (:func:`pictures`).
+    folder : path-like
+        Where the files are; not for digits.
+    most : int, optional
+        Use a random part of that many images if there are more.
+    rng : numpy.random.Generator, optional
+        Chooses them.
+
+    Raises
+    ------
+    MissingDataError, ValueError
+        As the readers do, and if the name is unknown or a folder is missing.
+    """
+    readers = {"mnist": mnist, "cifar10": cifar10, "celeba": pictures, "folder": pictures}
+    if name == "digits":
+        found = digits()
+    elif name not in readers:
+        raise ValueError(f"the data must be digits, {', '.join(readers)}, not {name!r}")
+    elif not str(folder):
+        raise MissingDataError(f"{name} needs a folder that holds its files")
+    else:
+        found = readers[name](folder)
+    if most is None or len(found.pixels) <= most:
+        return found
+    part = np.sort(rng.permutation(len(found.pixels))[: check_count("the images used", most)])
+    return replace(found, pixels=found.pixels[part], labels=found.labels[part])
 
 
 _GET_MNIST = (

@@ -8,7 +8,7 @@ import pytest
 
 from stlcore.data import MissingDataError
 from stlcore.data import images as module
-from stlcore.data.images import cifar10, digits, mnist
+from stlcore.data.images import cifar10, digits, mnist, open_images, pictures
 
 
 def idx(array):
@@ -116,3 +116,56 @@ def test_missing_and_damaged_cifar_is_named(cifar_folder):
     file.write_bytes(bytes([77]) + whole[1:])
     with pytest.raises(ValueError, match="label 77"):
         cifar10(cifar_folder)
+
+
+# --- folders of image files, and sets by name -----------------------------------------------
+
+
+@pytest.fixture
+def pictures_folder(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    rng = np.random.default_rng(1)
+    for k in range(4):
+        image.fromarray(rng.integers(0, 256, (6, 5, 3), dtype=np.uint8)).save(tmp_path / f"{k}.png")
+    return tmp_path
+
+
+def test_pictures_are_read_in_the_order_of_their_names(pictures_folder):
+    found = pictures(pictures_folder)
+    assert found.pixels.shape == (4, 6, 5, 3)
+    expected = np.random.default_rng(1).integers(0, 256, (6, 5, 3), dtype=np.uint8)
+    np.testing.assert_allclose(found.pixels[0] * 255, expected)
+    assert not found.labels.any()
+
+
+def test_pictures_that_do_not_fit_are_refused(pictures_folder):
+    from PIL import Image
+
+    Image.new("L", (5, 6)).save(pictures_folder / "grey.png")
+    with pytest.raises(ValueError, match=r"grey\.png \(6, 5\)"):
+        pictures(pictures_folder)
+    (pictures_folder / "grey.png").write_bytes(b"\x89PNG and no more")
+    with pytest.raises(ValueError, match=r"grey\.png is broken"):
+        pictures(pictures_folder)
+
+
+def test_a_folder_without_pictures_is_named(tmp_path):
+    with pytest.raises(MissingDataError, match="no png or jpg"):
+        pictures(tmp_path)
+
+
+def test_a_set_by_its_name_and_a_part_of_it(mnist_folder, cifar_folder):
+    whole = open_images("digits")
+    part = open_images("digits", most=7, rng=np.random.default_rng(1))
+    assert part.pixels.shape == (7, 8, 8)
+    places = [int(np.flatnonzero((whole.table == row).all(axis=1))[0]) for row in part.table]
+    np.testing.assert_array_equal(part.labels, whole.labels[places])
+    assert open_images("mnist", mnist_folder).pixels.shape == (5, 28, 28)
+    assert open_images("cifar10", cifar_folder).pixels.shape == (10, 32, 32, 3)
+
+
+def test_a_name_or_a_folder_that_is_missing_is_said():
+    with pytest.raises(ValueError, match="must be digits"):
+        open_images("faces")
+    with pytest.raises(MissingDataError, match="needs a folder"):
+        open_images("mnist")

@@ -8,8 +8,10 @@ at T and ends at a cutoff :math:`t_0>0`, before the score of the data becomes si
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
@@ -17,7 +19,7 @@ import numpy as np
 
 from stlcore.checks import check_count
 from stlcore.lazy import extra
-from stlcore.learners.base import Diverged, Round
+from stlcore.learners.base import Diverged, Round, arrays_in
 from stlcore.learners.devices import pick_device
 from stlcore.learners.diffusion.scores import Score
 
@@ -193,6 +195,11 @@ class Diffusion:
         """Whether a sample left the range of finite numbers."""
         return np.isnan(model.mean)
 
+    def given(self, points, repetitions: int = 1) -> Tensor:
+        """Points of one's own (n, d) as a sample, the same ones in every repetition."""
+        points = torch.as_tensor(np.asarray(points, dtype=float), device=self.device)
+        return points.expand(repetitions, -1, -1).clone()
+
     def count(self, sample: Tensor) -> np.ndarray:
         """Number of points."""
         return np.full(len(sample), sample.shape[1])
@@ -219,6 +226,49 @@ class Diffusion:
     def track(self, model: Fitted) -> dict[str, np.ndarray]:
         """Moments of the training sample."""
         return {"mean": model.mean, "variance": model.variance}
+
+    # --- checkpoints -----------------------------------------------------------------------
+
+    def identity(self) -> dict[str, Any]:
+        """Settings, and checksums of the score's and the truth's numbers."""
+        digests = {}
+        for name, part in {"truth": self.truth, "score": self.score}.items():
+            digest = hashlib.sha256(type(part).__name__.encode())
+            for place, array in arrays_in(vars(part)):  # a score is callable, so not looked into
+                digest.update(f"{place} {array.dtype} {array.shape}".encode() + array.tobytes())
+            digests[name] = digest.hexdigest()
+        return {**digests, "times": list(self.times), "sampler": self.sampler}
+
+    def pack(self, value: Fitted | Tensor) -> dict[str, np.ndarray]:
+        """A model or a sample as arrays; the nesting of a model's parameters as a text."""
+        if isinstance(value, Tensor):
+            return {"points": value.cpu().numpy()}
+        arrays: dict[str, np.ndarray] = {}
+
+        def taken_apart(part):
+            if isinstance(part, Tensor):
+                arrays[str(len(arrays))] = part.cpu().numpy()
+                return None
+            if isinstance(part, list | tuple):
+                return [taken_apart(inner) for inner in part]
+            return float(part)
+
+        nesting = json.dumps(taken_apart(value.score))
+        return {"nesting": np.array(nesting), "mean": value.mean, "var": value.variance, **arrays}
+
+    def unpack(self, arrays: Mapping[str, np.ndarray]) -> Fitted | Tensor:
+        """The model or sample back; lists in place of tuples."""
+        if "points" in arrays:
+            return torch.from_numpy(arrays["points"]).to(self.device)
+        tensors = (arrays[str(k)] for k in range(len(arrays) - 3))
+
+        def together(part):
+            if part is None:
+                return torch.from_numpy(next(tensors)).to(self.device)
+            return [together(inner) for inner in part] if isinstance(part, list) else part
+
+        score = together(json.loads(str(arrays["nesting"])))
+        return Fitted(score, arrays["mean"], arrays["var"])
 
     # --- what a model generates ----------------------------------------------------------
 

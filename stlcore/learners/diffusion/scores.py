@@ -66,9 +66,10 @@ class LinearScore:
 
     def __call__(self, fitted: NormalFit, x: Tensor, t: float) -> Tensor:
         """The score at ``x``."""
+        mean, variances, axes = fitted
         decay = math.exp(-t)
-        along = (x - decay * fitted.mean) @ fitted.axes
-        return -(along / (1 + (fitted.variances - 1) * decay**2)) @ fitted.axes.mT
+        along = (x - decay * mean) @ axes
+        return -(along / (1 + (variances - 1) * decay**2)) @ axes.mT
 
 
 # --- random features, the outer layer trained by exact gradient flow ------------------------
