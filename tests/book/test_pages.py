@@ -7,6 +7,7 @@ import re
 
 import nbformat
 import pytest
+import yaml
 
 from stlcore.pages.parameters import by_profile, check_value
 from stlcore.pages.repository import ROOT
@@ -106,6 +107,15 @@ def test_there_are_pages_and_no_two_have_one_name():
     assert PAGES
     names = [page.name for page in PAGES]
     assert len(set(names)) == len(names)
+
+
+def test_no_source_is_unused():
+    """The table of sources holds what a page or the errata rest on."""
+    entries = yaml.safe_load((ROOT / "book/sources.yml").read_text(encoding="utf-8"))
+    texts = [page.path.read_text(encoding="utf-8") for page in PAGES]
+    texts += [(ROOT / "book/errata.md").read_text(encoding="utf-8")]
+    named = set(re.findall(r"[\w.-]+", " ".join(texts)))
+    assert [key for key in entries if key not in named] == []
 
 
 def test_no_label_is_used_twice():
