@@ -28,7 +28,7 @@ BLOCK = 2**22  # hidden units computed at once when a model is asked
 
 
 class Denoiser:
-    r"""A residual network that guesses the clean point, for :class:`~stlcore.learners.diffusion.learner.Diffusion`.
+    r"""A residual network that guesses the clean point; a score for the diffusion learner.
 
     Parameters
     ----------
