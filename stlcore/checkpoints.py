@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from stlcore.cycles import Cycle
-from stlcore.learners.base import Resumes, arrays_in, same_arrays
+from stlcore.learners.base import Resumes, gives_back
 
 __all__ = ["Checkpoint", "generator_state"]
 
@@ -72,16 +72,13 @@ class Checkpoint:
 
         ``eaten`` says in JSON what the round trained on.
         """
-        if t == 1:
-            for name, value in news.items():
-                self._check_packing(name, value)
-        news = dict(news)
-        model = {f"model:{k}": array for k, array in self.learner.pack(news.pop("model")).items()}
+        packed = {name: self._packed(name, value, t) for name, value in news.items()}
+        model = {f"model:{key}": array for key, array in packed.pop("model").items()}
         arrays = {f"record:{name}": array for name, array in record.items()}
         elsewhere = {}
-        for name, value in news.items():
-            for key, array in self.learner.pack(value).items():
-                place, array = f"{name}:{key}", np.asarray(array)
+        for name, value in packed.items():
+            for key, array in value.items():
+                place = f"{name}:{key}"
                 digest = _digest("", {place: array})
                 if self.places.get(place, ("", 0))[0] == digest:
                     elsewhere[place] = self.places[place][1]  # an earlier file has it already
@@ -160,17 +157,16 @@ class Checkpoint:
                 "choose another folder or delete it"
             )
 
-    def _check_packing(self, name: str, value: Any) -> None:
-        """Refuse to keep what could not be taken up again."""
-        back = self.learner.unpack(
-            {key: np.asarray(array) for key, array in self.learner.pack(value).items()}
-        )
-        if not same_arrays(dict(arrays_in(value)), dict(arrays_in(back))):
+    def _packed(self, name: str, value: Any, t: int) -> dict[str, np.ndarray]:
+        """As arrays; in round 1 refused if that could not be taken up again."""
+        packed = {key: np.asarray(array) for key, array in self.learner.pack(value).items()}
+        if t == 1 and not gives_back(self.learner, packed, value):
             what = "model" if name == "model" else "sample"
             raise ValueError(
                 f"{type(self.learner).__name__}.unpack does not give back the {what} that pack "
                 "took, so the run could not be taken up again"
             )
+        return packed
 
     def _read(self, kind: str, t: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         file = self._file(kind, t)

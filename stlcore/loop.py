@@ -34,7 +34,9 @@ from stlcore.learners.base import (
     ReusesSamples,
     Round,
     Selects,
+    array_copies,
     arrays_in,
+    same_array,
     split,
     wants,
 )
@@ -303,7 +305,7 @@ class _Loop:
             model = self.first.model
         else:
             previous = models[-1] if models else None
-            before = _copied(previous)
+            before = array_copies(previous)
             model = learner.fit(sample, previous, **asked["fit"])
             if model is None:
                 raise ValueError(f"{type(learner).__name__}.fit returned None, not a model")
@@ -688,21 +690,11 @@ def _check_number(learner, sample: Any, wanted) -> None:
             )
 
 
-def _copied(model: Any) -> dict[str, np.ndarray]:
-    return {place: array.copy() for place, array in arrays_in(model)}
-
-
-def _same(one: np.ndarray, other: np.ndarray) -> bool:
-    # Without missing numbers, the usual case, in a fraction of the time.
-    return np.array_equal(one, other) or (
-        one.dtype.kind in "fc" and np.array_equal(one, other, equal_nan=True)
-    )
-
-
 def _check_previous(learner, model, previous, before) -> None:
     """Refuse a fit that changes the last model in place: later rounds may draw from it."""
     changed = any(
-        place in before and not _same(before[place], array) for place, array in arrays_in(previous)
+        place in before and not same_array(before[place], array)
+        for place, array in arrays_in(previous)
     )
     if changed or (previous is not None and model is previous):
         raise ValueError(

@@ -235,6 +235,8 @@ def open_images(
         found = readers[name](folder)
     if most is None or len(found.pixels) <= most:
         return found
+    if rng is None:
+        raise ValueError(f"to choose {most} of {len(found.pixels)} images takes a generator, rng")
     part = np.sort(rng.permutation(len(found.pixels))[: check_count("the images used", most)])
     return replace(found, pixels=found.pixels[part], labels=found.labels[part])
 

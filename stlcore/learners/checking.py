@@ -20,7 +20,8 @@ from stlcore.learners.base import (
     ReusesSamples,
     Round,
     Selects,
-    arrays_in,
+    array_copies,
+    gives_back,
     same_arrays,
     wants,
 )
@@ -97,29 +98,29 @@ def _faults(learner: Any, size: int, repetitions: int) -> Iterator[str]:
     yield from _wrong_count(learner, "sample", sample, size)
 
     # Fitting.
-    before = _copies(sample)
+    before = array_copies(sample)
     model, again = (
         call(learner.fit, part, None, t=1, numbers=rng("fit")) for part in map(copy.deepcopy, twice)
     )
     yield from _unequal("fit", model, again)
     call(learner.fit, sample, None, t=1, numbers=rng("fit"))
-    if not same_arrays(before, _copies(sample)):
+    if not same_arrays(before, array_copies(sample)):
         yield "fit changes its sample, which an accumulating cycle uses again"
         sample = draw(truth(), 0, rng("sample"))
     twice = [draw(model, 1, rng("made")) for _ in range(2)]
     yield from _unequal("sample from a model", *twice)
     made = twice[0]
     yield from _wrong_count(learner, "sample from a model", made, size)
-    before = _copies(model)
+    before = array_copies(model)
     second = call(learner.fit, made, model, t=2, numbers=rng("second"))
-    if second is model or not same_arrays(before, _copies(model)):
+    if second is model or not same_arrays(before, array_copies(model)):
         yield (
             "fit changes `previous` or returns it; later rounds may draw from it, so train a copy "
             "(copy.deepcopy)"
         )
     else:
         draw(model, 1, rng("again"))
-        if not same_arrays(before, _copies(model)):
+        if not same_arrays(before, array_copies(model)):
             yield "sample changes the model that it draws from"
 
     yield from _tracked(
@@ -153,16 +154,21 @@ def _samples(
 ) -> Iterator[str]:
     """Pooling, parts and selections."""
     if isinstance(learner, PoolsSamples):
-        before = _copies(sample), _copies(made)
+        before = array_copies(sample), array_copies(made)
         yield from _wrong_count(learner, "pool", learner.pool(sample, made), 2 * size)
-        if not (same_arrays(before[0], _copies(sample)) and same_arrays(before[1], _copies(made))):
+        if not (
+            same_arrays(before[0], array_copies(sample))
+            and same_arrays(before[1], array_copies(made))
+        ):
             yield "pool changes one of the samples that it is given"
     if isinstance(learner, ReusesSamples):
         half = size // 2
         twice = [learner.subset(sample, half, rng("subset")) for _ in range(2)]
         yield from _unequal("subset", *twice)
         yield from _wrong_count(learner, "subset", twice[0], half)
-        if same_arrays(_copies(twice[0]), _copies(learner.subset(sample, half, rng("other")))):
+        if same_arrays(
+            array_copies(twice[0]), array_copies(learner.subset(sample, half, rng("other")))
+        ):
             yield "subset takes the same items whatever the generator, so they are not random"
     if isinstance(learner, Selects):
         best = learner.best(made, np.full(repetitions, size // 2))
@@ -178,7 +184,7 @@ def _packing(learner: Any, values: Mapping[str, Any]) -> Iterator[str]:
         wrong = [key for key, array in packed.items() if not _is_plain(array)]
         if wrong:
             yield f"pack of a {name} must give arrays of numbers, but {', '.join(wrong)} is none"
-        elif not same_arrays(_copies(value), _copies(learner.unpack(packed))):
+        elif not gives_back(learner, packed, value):
             yield f"unpack does not give back the {name} that pack took"
 
 
@@ -186,12 +192,8 @@ def _is_plain(array: Any) -> bool:
     return isinstance(array, np.ndarray | np.generic) and not array.dtype.hasobject
 
 
-def _copies(value: Any) -> dict[str, np.ndarray]:
-    return {place: array.copy() for place, array in arrays_in(value)}
-
-
 def _unequal(name: str, one: Any, other: Any) -> Iterator[str]:
-    if not same_arrays(_copies(one), _copies(other)):
+    if not same_arrays(array_copies(one), array_copies(other)):
         yield f"{name} gives different results from equal generators: use the one it is given"
 
 

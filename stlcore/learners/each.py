@@ -175,18 +175,15 @@ class Each:
             None if one is None else self._functions["track"](one, **extra)
             for one, extra in zip(model, asked, strict=True)
         ]
-        some = next((numbers for numbers in found if numbers is not None), {})
-        shapes = {name: np.shape(value) for name, value in some.items()}
-        for numbers in found:
-            if (
-                numbers is not None
-                and (other := {name: np.shape(value) for name, value in numbers.items()}) != shapes
-            ):
-                raise ValueError(
-                    f"track must give the same numbers for every model, but gave {shapes} for one "
-                    f"and {other} for another"
-                )
-        missing = {name: np.full(np.shape(value), np.nan) for name, value in some.items()}
+        shapes = [{name: np.shape(n[name]) for name in n} for n in found if n is not None]
+        some = shapes[0] if shapes else {}
+        other = next((shape for shape in shapes if shape != some), some)
+        if other != some:
+            raise ValueError(
+                f"track must give the same numbers for every model, but gave the shapes {some} "
+                f"for one and {other} for another"
+            )
+        missing = {name: np.full(shape, np.nan) for name, shape in some.items()}
         return {
             name: np.stack([np.asarray((missing if n is None else n)[name]) for n in found])
             for name in some

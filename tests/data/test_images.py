@@ -169,3 +169,5 @@ def test_a_name_or_a_folder_that_is_missing_is_said():
         open_images("faces")
     with pytest.raises(MissingDataError, match="needs a folder"):
         open_images("mnist")
+    with pytest.raises(ValueError, match="to choose 7 of 1797 images takes a generator"):
+        open_images("digits", most=7)

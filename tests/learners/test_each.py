@@ -483,6 +483,19 @@ def test_what_functions_return_is_looked_at(changes, error, message):
         run(normal(**changes), full_synthetic(), 4, 3, 2, stream(1))
 
 
+@pytest.mark.parametrize("other", [{"a": [1.0, 2.0, 3.0]}, {"b": [1.0, 2.0]}, {}])
+def test_what_is_tracked_must_not_differ_between_models(other):
+    calls = []
+
+    def changing(model):
+        calls.append(model)
+        return other if len(calls) == 4 else {"a": [1.0, 2.0]}
+
+    with pytest.raises(ValueError, match="track must give the same numbers for every model"):
+        run(normal(track=changing), balanced(), 4, 3, 2, stream(1))
+    assert len(calls) == 4, "of the second round"
+
+
 def test_items_of_two_kinds():
     mixed = normal(draw=lambda model, count, rng: [0.0] * count, fit=lambda items: np.zeros(1))
     with pytest.raises(TypeError, match="items of one kind, not list and ndarray"):

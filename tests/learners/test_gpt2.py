@@ -455,36 +455,29 @@ def test_repetitions_are_what_separate_runs_of_them_are():
             assert values[r] == alone[name][0], name
 
 
-@pytest.mark.parametrize("cycle", CYCLES.values(), ids=CYCLES)
-def test_a_run_taken_up_again_ends_with_the_same_numbers(cycle, tmp_path, monkeypatch):
-    sizes = Size.power(4, 1)
-    whole = run(learner(), cycle, sizes, 3, 2, stream(1))
-
-    class Killed(Exception):
-        pass
+def unbroken_and_taken_up_again(made, cycle, sizes, rounds, folder):
+    """A run, and the same run killed in round 3 and started again; each with a new learner."""
+    whole = run(made(), cycle, sizes, rounds, 2, stream(1))
 
     def kill(t, model):
         if t == 3:  # after the work of round 3, before its checkpoint
-            raise Killed
+            raise KeyboardInterrupt
 
-    with pytest.raises(Killed):
-        run(learner(), cycle, sizes, 3, 2, stream(1), checkpoint=tmp_path, observe=kill)
-    again = run(learner(), cycle, sizes, 3, 2, stream(1), checkpoint=tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        run(made(), cycle, sizes, rounds, 2, stream(1), checkpoint=folder, observe=kill)
+    return whole, run(made(), cycle, sizes, rounds, 2, stream(1), checkpoint=folder)
+
+
+@pytest.mark.parametrize("cycle", CYCLES.values(), ids=CYCLES)
+def test_a_run_taken_up_again_ends_with_the_same_numbers(cycle, tmp_path):
+    whole, again = unbroken_and_taken_up_again(learner, cycle, Size.power(4, 1), 3, tmp_path)
     pd.testing.assert_frame_equal(again, whole, check_exact=True)
 
 
 def test_a_run_stopped_on_validation_is_taken_up_again_bit_for_bit(tmp_path):
-    sizes, cycle = Size.power(8, 1), fresh_mixture(0.5).exact()
-    whole = run(stopped(), cycle, sizes, 4, 2, stream(1))
+    cycle = fresh_mixture(0.5).exact()
+    whole, again = unbroken_and_taken_up_again(stopped, cycle, Size.power(8, 1), 4, tmp_path)
     assert whole["steps"].nunique() > 1
-
-    def kill(t, model):
-        if t == 3:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        run(stopped(), cycle, sizes, 4, 2, stream(1), checkpoint=tmp_path, observe=kill)
-    again = run(stopped(), cycle, sizes, 4, 2, stream(1), checkpoint=tmp_path)
     pd.testing.assert_frame_equal(again, whole, check_exact=True)
 
 

@@ -214,7 +214,8 @@ class GPT2:
             with fast_products(self.device, rounded=True):
                 loss, passes = train(network, rows, self.end, rng, self.forward, self._measure)
             networks.append(network)
-            losses.append(loss[-math.ceil(len(loss) / 10) :].mean())
+            sound = np.isfinite(loss).all()
+            losses.append(loss[-math.ceil(len(loss) / 10) :].mean() if sound else math.nan)
             epochs.append(passes)
             steps.append(len(loss))
         return Model(networks, np.array(losses, dtype=float), np.array(epochs), np.array(steps))
