@@ -76,9 +76,9 @@ class NotebookPage:
 
     @property
     def title(self) -> str:
-        """The first heading."""
+        """The first heading, without the id that it begins with."""
         for cell in self.notebook.cells:
-            if found := re.search(r"^# (.+)$", cell.source, re.MULTILINE):
+            if found := re.search(r"^# (?:[A-Z]-\d\d · )?(.+)$", cell.source, re.MULTILINE):
                 return found.group(1)
         return self.path.stem
 

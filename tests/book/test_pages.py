@@ -148,7 +148,7 @@ def test_source_is_named(page):
 
 def test_title_then_question(page):
     top = page.notebook.cells[0].source
-    assert re.match(r"# \S", top), "a page begins with its title"
+    assert re.match(rf"# {page.id} · \S", top), "a page begins with its id and its title"
     assert len(re.findall(r"^# ", prose(page), re.M)) == 1
     before = prose(page).split("\n## ")[0]
     assert re.search(r"\*\*[^*]+\?\*\*", before), "the question, in bold, comes before any section"
@@ -286,6 +286,12 @@ def test_cells_that_are_shown_are_short(page):
     for cell in filter(is_shown, code_cells(page)):
         lines = [line for line in cell.source.splitlines() if line.strip()]
         assert len(lines) < 20, f"{len(lines)} lines: {lines[0]} ..."
+
+
+def test_no_line_of_code_is_cut_off(page):
+    """The book shows 100 characters beside both of its side bars."""
+    for cell in code_cells(page):
+        assert [line for line in cell.source.splitlines() if len(line) > 100] == []
 
 
 def test_figures_have_words(page):

@@ -1,0 +1,43 @@
+"""What stands below the title of a page: where in the papers it comes from.
+
+The index, and with it the search, finds a page by its id and by every statement and figure
+that its source names, so that "Theorem 3.1" leads to C-02 first.
+"""
+
+import re
+from pathlib import Path
+
+from docutils import nodes
+from sphinx import addnodes
+
+from stlcore.pages.runner import find_page
+
+KINDS = "Theorem|Corollary|Proposition|Remark|Figure|Appendix|Section"
+
+
+def places(source):
+    """``Theorem 3.1`` and the like, one by one; of ``Theorems 3.1 and D.2`` both."""
+    for kind, numbers in re.findall(
+        rf"({KINDS})s? ((?:[A-Z]?[\d.]+|[A-Z])(?:(?:, | and )(?!{KINDS})[A-Z]?\.?[\d.]+)*)", source
+    ):
+        for number in re.split(r", | and ", numbers):
+            yield f"{kind} {number.rstrip('.')}"
+
+
+def add(app, doctree):
+    """Put the line below the title, and its entries into the index."""
+    name = Path(app.env.docname).name
+    if not re.fullmatch(r"[abcgn]\d\d_\w+", name):
+        return
+    page = find_page(name)
+    title = next(doctree.findall(nodes.title))
+    line = nodes.paragraph("", page.source, classes=["origin"])
+    entries = [page.id, *places(page.source)]
+    index = addnodes.index(entries=[("single", entry, "", "", None) for entry in entries])
+    title.parent.insert(title.parent.index(title) + 1, [index, line])
+
+
+def setup(app):
+    """Register with Sphinx."""
+    app.connect("doctree-read", add)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
