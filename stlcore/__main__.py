@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
+import signal
 import sys
 from pathlib import Path
 
@@ -35,6 +37,13 @@ def main(arguments: list[str] | None = None) -> int:
     run.add_argument(
         "-o", "--output", type=Path, help="executed notebook (default: runs/<page>.ipynb)"
     )
+    run.add_argument(
+        "--end-with-caller",
+        action="store_true",
+        help="stop when the process that started this one is gone, as the pipeline wants it",
+    )
+    # A number such as -1e3 is a value, not an option.
+    run._negative_number_matcher = re.compile(r"-\.?\d")
     run.add_argument("--keep", action="store_true", help="write its tables to book/results/")
     run.set_defaults(command=_run)
 
@@ -65,6 +74,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (UsageError, ModuleNotFoundError) as error:
         print(f"stlcore: {error}", file=sys.stderr)
         return 2
+    # A cluster, or whoever wants the place, says SIGTERM first: then the page's folder goes, too.
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         return options.command(options)
     except UsageError as error:
@@ -87,6 +98,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _list(options) -> int:
@@ -108,6 +121,10 @@ def _list(options) -> int:
 def _run(options) -> int:
     from stlcore.pages.runner import find_page, keep_results, read_parameters, run_page
 
+    if options.end_with_caller:
+        from ipykernel.parentpoller import ParentPollerUnix
+
+        ParentPollerUnix(os.getppid()).start()
     page = find_page(options.page)
     given = read_parameters(page, options.p)
     if options.profile:
@@ -165,6 +182,8 @@ def _student(options) -> int:
 
     from stlcore.pages.runner import find_page, student_version
 
+    if options.output.suffix != ".ipynb":
+        raise UsageError(f"the output must be a notebook (.ipynb), not {options.output.name}")
     notebook = student_version(find_page(options.page))
     try:
         nbformat.write(notebook, options.output)

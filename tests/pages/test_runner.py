@@ -39,7 +39,17 @@ def test_pages_come_in_order(project):
     assert [page.name for page in pages()] == ["b07", "c90", "c91"]
 
 
-@pytest.mark.parametrize("name", ["c90", "C-90", "C90", "c90_tiny"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "c90",
+        "C-90",
+        "C90",
+        "c90_tiny",
+        "notebooks/contamination/c90_tiny.md",
+        "/elsewhere/c90_tiny.ipynb",
+    ],
+)
 def test_a_page_has_several_names(project, name):
     page = find_page(name)
     assert page.path == project / "notebooks" / "contamination" / "c90_tiny.md"
