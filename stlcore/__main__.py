@@ -1,4 +1,4 @@
-"""The command line: ``python -m stlcore list | run | claims | pair | student``."""
+"""The command line: ``python -m stlcore list | run | compare | claims | pair | student``."""
 
 from __future__ import annotations
 
@@ -46,6 +46,17 @@ def main(arguments: list[str] | None = None) -> int:
     run._negative_number_matcher = re.compile(r"-\.?\d")
     run.add_argument("--keep", action="store_true", help="write its tables to book/results/")
     run.set_defaults(command=_run)
+
+    compare = commands.add_parser(
+        "compare", help="a run against another one, or the book's runs against the known numbers"
+    )
+    compare.add_argument("mine", nargs="?", type=Path, help="executed notebook or record")
+    compare.add_argument("other", nargs="?", type=Path, help="(default: the known numbers)")
+    compare.add_argument("-o", "--output", type=Path, help="write the receipt, as JSON")
+    compare.add_argument(
+        "--accept", action="store_true", help="make the numbers of the book's runs the known ones"
+    )
+    compare.set_defaults(command=_compare)
 
     claims = commands.add_parser("claims", help="the claims of all executed pages")
     form = claims.add_mutually_exclusive_group()
@@ -141,6 +152,37 @@ def _run(options) -> int:
         for path in keep_results(page, record):
             print(f"kept {path.relative_to(repository.ROOT)}")
     return 0
+
+
+def _compare(options) -> int:
+    from stlcore.pages.compare import compare, in_words, load, numbers, write_numbers
+    from stlcore.pages.runner import executed_records
+
+    if options.accept:
+        write_numbers(executed_records())
+        return 0
+    known = numbers()
+    if options.mine:
+        runs = [load(options.mine)]
+    else:
+        runs = [run for run in executed_records() if run["provenance"]["page"] in known]
+    receipts = []
+    for run in runs:
+        page = run["provenance"]["page"]
+        if not options.other and page not in known:
+            raise UsageError(f"no numbers of {page} are known to compare with")
+        receipts.append(compare(run, load(options.other) if options.other else known[page]))
+    if options.output:
+        options.output.write_text(json.dumps(receipts, indent=1), encoding="utf-8")
+    different = [
+        receipt
+        for receipt in receipts
+        if any(row["verdict"] == "different" for row in receipt["claims"] + receipt["tables"])
+    ]
+    # A reader's own run is told in full, of the book's runs what moved.
+    for receipt in receipts if options.mine else different:
+        print("\n".join(in_words(receipt)))
+    return int(bool(different))
 
 
 def _claims(options) -> int:
