@@ -132,7 +132,7 @@ def test_help_names_every_command(capsys):
         main(["--help"])
     assert caught.value.code == 0
     shown = capsys.readouterr().out
-    for command in ("list", "run", "claims", "pair", "student"):
+    for command in ("list", "run", "compare", "claims", "pair", "student"):
         assert f"    {command} " in shown
 
 

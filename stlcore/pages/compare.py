@@ -89,10 +89,8 @@ def compare(mine: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     moved = {part: _moved(mine, other, part) for part in ("parameters", "versions")}
     settings = bool(moved["parameters"])
     ours, theirs = ({row["id"]: row for row in record["claims"]} for record in (mine, other))
-    claims = [
-        _claim(ours.get(id), theirs.get(id), settings)
-        for id in sorted({*ours, *theirs}, key=_order)
-    ]
+    ids = sorted({*ours, *theirs}, key=_order)
+    claims = [_claim(ours.get(id), theirs.get(id), settings) for id in ids]
     both = [name for name in mine.get("results", {}) if name in other.get("results", {})]
     tables = [
         {"name": name, **_table(mine["results"][name], other["results"][name], settings)}
