@@ -26,8 +26,8 @@ from typing import Any
 
 from stlcore.lazy import extra
 from stlcore.pages import provenance, repository
-from stlcore.pages.page import RECORD_MIME, WORDS_MIME
 from stlcore.pages.parameters import by_profile, check_value, find_type, read_value
+from stlcore.pages.provenance import RECORD_MIME, WORDS_MIME
 from stlcore.pages.repository import UsageError
 
 with extra("book"):
