@@ -49,7 +49,7 @@ bench: env  ## the speed claims, with their peers in the same run
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(RUN) $(BIN)/python $$file || exit 1; done
 
 lock: env  ## the lock file again, from locks/core.in (needs uv)
-	uv pip compile --generate-hashes --python-version 3.11 --no-header --quiet locks/core.in -o locks/core.txt
+	uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --quiet locks/core.in -o locks/core.txt
 
 clean:  ## everything that was made, but not the environment
 	rm -rf _build book/notebooks book/claims.md runs .snakemake
