@@ -1,4 +1,4 @@
-"""The command line: ``python -m stlcore list | run | compare | claims | pair | student``."""
+"""The command line: ``python -m stlcore list | run | sweep | compare | claims | pair | student``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -16,7 +17,11 @@ from stlcore.pages.repository import UsageError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; the exit code is 2 for a wrong request, 1 for a failed page."""
+    """Run the command line and return its exit code.
+
+    It is 2 for a wrong request, 1 for a page that failed, 3 for one whose claims came out
+    otherwise than it expects.
+    """
     parser = argparse.ArgumentParser(prog="python -m stlcore", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
 
@@ -42,10 +47,29 @@ def main(arguments: list[str] | None = None) -> int:
         action="store_true",
         help="stop when the process that started this one is gone, as the pipeline wants it",
     )
+    run.add_argument(
+        "--surprises",
+        action="store_true",
+        help="keep the run, with its record, though claims came out otherwise than expected",
+    )
     # A number such as -1e3 is a value, not an option.
     run._negative_number_matcher = re.compile(r"-\.?\d")
     run.add_argument("--keep", action="store_true", help="write its tables to book/results/")
     run.set_defaults(command=_run)
+
+    sweep = commands.add_parser("sweep", help="one page over a grid of parameters, or over seeds")
+    sweep.add_argument("page")
+    sweep.add_argument(
+        "-p",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUES"),
+        help="a list, [0.1, 0.3], or a range of whole numbers, 1:100",
+    )
+    sweep.add_argument("-o", "--output", type=Path, help="folder (default: runs/<page>.sweep)")
+    sweep.add_argument("--cores", type=int, default=os.cpu_count())
+    sweep.set_defaults(command=_sweep)
 
     compare = commands.add_parser(
         "compare", help="a run against another one, or the book's runs against the known numbers"
@@ -97,7 +121,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"stlcore: {options.page} failed with {error.ename}: {last}", file=sys.stderr)
         for note in getattr(error, "__notes__", []):
             print(f"stlcore: {note}", file=sys.stderr)
-        return 1
+        return 3 if error.ename == "ClaimError" else 1
     except DeadKernelError:
         print(f"stlcore: {options.page} failed: its kernel died; is memory short?", file=sys.stderr)
         return 1
@@ -141,7 +165,7 @@ def _run(options) -> int:
     if options.profile:
         given["profile"] = options.profile
     output = options.output or repository.ROOT / "runs" / f"{page.path.stem}.ipynb"
-    record = run_page(page, output, given)
+    record = run_page(page, output, given, surprises=options.surprises)
     rows = [row for row in record["claims"] if not row["control_of"]]
     held = sum(row["verdict"] == "reproduced" for row in rows)
     print(
@@ -152,6 +176,28 @@ def _run(options) -> int:
         for path in keep_results(page, record):
             print(f"kept {path.relative_to(repository.ROOT)}")
     return 0
+
+
+def _sweep(options) -> int:
+    from stlcore.pages.runner import executed_records, find_page
+    from stlcore.pages.sweep import plan, write_plan
+
+    page = find_page(options.page)
+    runs = plan(page, options.p)
+    folder = (options.output or repository.ROOT / "runs" / f"{page.name}.sweep").absolute()
+    write_plan(folder, page, runs)
+    last = [r for r in executed_records() if r["page"]["id"] == page.id]
+    cost = f", about {last[0]['provenance']['seconds'] + 4:.0f} s each" if last else ""
+    print(f"{len(runs)} runs of {page.id}{cost}; a killed sweep is taken up by the same command")
+    if "repetitions" in page.parameters and {name for name, _ in options.p} == {"seed"}:
+        print("More repetitions of its loops cost far less in one run: -p repetitions N.")
+    workflow = repository.ROOT / "workflow" / "sweep.smk"
+    command = ["-m", "snakemake", "-s", workflow, "--directory", folder, "--cores", options.cores]
+    quiet = ["--keep-going", "--rerun-incomplete", "--quiet", "rules", "progress"]
+    done = subprocess.run([sys.executable, *map(str, command), *quiet], check=False)
+    if done.returncode == 0:
+        print(f"the claims of all runs: {folder / 'claims.parquet'}")
+    return int(done.returncode != 0)
 
 
 def _compare(options) -> int:

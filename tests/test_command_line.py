@@ -132,7 +132,7 @@ def test_help_names_every_command(capsys):
         main(["--help"])
     assert caught.value.code == 0
     shown = capsys.readouterr().out
-    for command in ("list", "run", "compare", "claims", "pair", "student"):
+    for command in ("list", "run", "sweep", "compare", "claims", "pair", "student"):
         assert f"    {command} " in shown
 
 
@@ -192,6 +192,16 @@ def test_a_page_that_fails(project, capsys):
     ]
     assert list(output.parent.iterdir()) == []
     assert (project / "runs" / "failed" / "out.ipynb").exists()
+
+
+def test_a_page_that_surprises_has_an_exit_code_of_its_own(project, capsys):
+    output = project / "out" / "out.ipynb"
+    code, _, err = call(capsys, "run", "c90", "-p", "fail", "claim", "-o", output)
+    assert code == 3
+    assert err[0].startswith("stlcore: c90 failed with ClaimError: C-90.3 came out")
+    assert list(output.parent.iterdir()) == []
+    assert call(capsys, "run", "c90", "-p", "fail", "claim", "-o", output, "--surprises")[0] == 0
+    assert output.exists()
 
 
 def test_a_page_whose_kernel_dies(project, capsys, caplog):

@@ -12,10 +12,12 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
+import pandas as pd
 import psutil
 import pytest
 
 from stlcore.pages.repository import ROOT
+from stlcore.streams import stream
 
 INHERITED = [os.environ["PYTHONPATH"]] if "PYTHONPATH" in os.environ else []
 PAGE = """---
@@ -67,7 +69,7 @@ def record_of(checkout: Path, name: str) -> Path:
 @pytest.fixture
 def checkout(tmp_path):
     """A repository with two small pages, in a folder that shells have to quote."""
-    root = tmp_path / "Zoë's (2026) $notes"
+    root = tmp_path / "Zoë's (2026) notes"
     for part in ("stlcore", "workflow", "locks"):
         shutil.copytree(ROOT / part, root / part, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("c90", "c91"):
@@ -130,7 +132,7 @@ def test_from_another_folder_into_a_place_with_odd_letters(checkout, tmp_path):
     text.write_text(text.read_text("utf-8").replace('"<=", 1', '">=", 1'), encoding="utf-8")
     code, said = done(start(checkout, "pages"))
     assert code == 1
-    assert "stlcore: c90 failed with ClaimError: C-90.1 came out 'not reproduced'" in said
+    assert "stlcore: c90_small failed with ClaimError: C-90.1 came out 'not reproduced'" in said
     assert record_of(checkout, "c90").stat().st_mtime_ns == before
     assert record_of(checkout, "c90").with_suffix(".ipynb").exists()
 
@@ -183,6 +185,40 @@ def alive(process: psutil.Process) -> bool:
         return process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def test_a_sweep_is_one_table_with_the_runs_that_surprise(checkout, tmp_path):
+    text = text_of(checkout, "c90")
+    text.write_text(text.read_text("utf-8").replace('"<=", 1', '"<=", 0.5'), encoding="utf-8")
+    folder = tmp_path / "sweep"
+
+    def sweep(seeds):
+        command = [sys.executable, "-m", "stlcore", "sweep", "c90", "-o", folder, "--cores", "2"]
+        return subprocess.run(
+            [*command, "-p", "seed", seeds, "-p", "size", "[2, 9]"],
+            cwd=checkout,
+            env={**os.environ, "PYTHONPATH": str(checkout)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    first = sweep("1:2")
+    assert first.returncode == 0, first.stderr
+    assert "4 runs of C-90" in first.stdout
+    table = pd.read_parquet(folder / "claims.parquet")
+    assert len(table) == 8  # a claim and its control, four times
+    claims = table[table.id == "C-90.1"].set_index(["seed", "size"])
+    for (seed, size), row in claims.iterrows():
+        mean = stream(seed, "values").random(size).mean()
+        assert row.measured == mean
+        assert row.surprising == (mean > 0.5)
+    assert {True, False} == set(claims.surprising)
+    made = {path: path.stat().st_mtime_ns for path in (folder / "runs").glob("*.json")}
+    second = sweep("2:3")
+    assert second.returncode == 0, second.stderr
+    assert len(pd.read_parquet(folder / "claims.parquet")) == 12
+    assert all(path.stat().st_mtime_ns == before for path, before in made.items())
 
 
 #: Runs the script that it is given by itself, in another folder and a bare environment.

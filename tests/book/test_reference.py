@@ -13,7 +13,7 @@ INTERNAL = {
     *("stlcore", "stlcore.__main__", "stlcore.checks", "stlcore.lazy"),
     *(
         f"stlcore.pages.{name}"
-        for name in ("claims_table", "compare", "provenance", "repository", "runner")
+        for name in ("claims_table", "compare", "provenance", "repository", "runner", "sweep")
     ),
 }
 TEXT = "\n".join(

@@ -269,6 +269,13 @@ def test_running_again_gives_the_same(executed, project):
     assert visible(output) == visible(folder / "c90_tiny.ipynb")
 
 
+def test_a_run_that_surprises_can_be_kept(project):
+    output = project / "out.ipynb"
+    record = run_page(find_page("c90"), output, {"fail": "claim"}, surprises=True)
+    assert [row["surprising"] for row in record["claims"]] == [False, False, True]
+    assert json.loads(output.with_suffix(".json").read_text()) == record
+
+
 @pytest.mark.parametrize("fail", ["error", "claim"])
 def test_a_page_that_fails_leaves_the_target_alone(project, fail):
     output = project / "book" / "notebooks" / "contamination" / "c90_tiny.ipynb"
