@@ -1,4 +1,4 @@
-"""The command line: ``python -m stlcore list | run | sweep | compare | claims | pair | student``."""
+"""The command line: ``python -m stlcore``, then one of the commands below."""
 
 from __future__ import annotations
 
