@@ -5,17 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Two pages run at once, so each keeps to one thread.
 RUN := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH"
-# One run at a time. This lock dies with its holder, so a killed run leaves nothing to clean up;
-# where there is no flock, Snakemake's own lock has to do.
-ifneq ($(shell command -v flock),)
-ALONE := flock --wait 15 --conflict-exit-code 75 .make.lock
-NOLOCK := --nolock
-endif
-define pipeline
-$(RUN) $(ALONE) $(BIN)/snakemake $(1) --snakefile workflow/Snakefile --cores $(CORES) \
-  --rerun-incomplete $(NOLOCK) --quiet rules progress \
-  || { [ $$? -ne 75 ] || echo "Another make is running the pages of this folder."; exit 1; }
-endef
+pipeline = $(RUN) $(BIN)/python -m snakemake $(1) --snakefile workflow/Snakefile --cores $(CORES) \
+  --quiet rules progress
 
 .DEFAULT_GOAL := help
 .PHONY: help env book pages test lint pairs bench lock clean
@@ -58,7 +49,7 @@ bench: env  ## the speed claims, with their peers in the same run
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(RUN) $(BIN)/python $$file || exit 1; done
 
 lock: env  ## the lock file again, from locks/core.in (needs uv)
-	uv pip compile --generate-hashes --python-version 3.11 --no-header --quiet locks/core.in -o locks/core.txt
+	uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --quiet locks/core.in -o locks/core.txt
 
 clean:  ## everything that was made, but not the environment
 	rm -rf _build book/notebooks book/claims.md runs .snakemake

@@ -1,10 +1,13 @@
-"""The command line: ``python -m stlcore list | run | claims | pair | student``."""
+"""The command line: ``python -m stlcore``, then one of the commands below."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
+import re
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,7 +17,11 @@ from stlcore.pages.repository import UsageError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; the exit code is 2 for a wrong request, 1 for a failed page."""
+    """Run the command line and return its exit code.
+
+    It is 2 for a wrong request, 1 for a page that failed, 3 for one whose claims came out
+    otherwise than it expects.
+    """
     parser = argparse.ArgumentParser(prog="python -m stlcore", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
 
@@ -35,8 +42,45 @@ def main(arguments: list[str] | None = None) -> int:
     run.add_argument(
         "-o", "--output", type=Path, help="executed notebook (default: runs/<page>.ipynb)"
     )
+    run.add_argument(
+        "--end-with-caller",
+        action="store_true",
+        help="stop when the process that started this one is gone, as the pipeline wants it",
+    )
+    run.add_argument(
+        "--surprises",
+        action="store_true",
+        help="keep the run, with its record, though claims came out otherwise than expected",
+    )
+    # A number such as -1e3 is a value, not an option.
+    run._negative_number_matcher = re.compile(r"-\.?\d")
     run.add_argument("--keep", action="store_true", help="write its tables to book/results/")
     run.set_defaults(command=_run)
+
+    sweep = commands.add_parser("sweep", help="one page over a grid of parameters, or over seeds")
+    sweep.add_argument("page")
+    sweep.add_argument(
+        "-p",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUES"),
+        help="a list, [0.1, 0.3], or a range of whole numbers, 1:100",
+    )
+    sweep.add_argument("-o", "--output", type=Path, help="folder (default: runs/<page>.sweep)")
+    sweep.add_argument("--cores", type=int, default=os.cpu_count())
+    sweep.set_defaults(command=_sweep)
+
+    compare = commands.add_parser(
+        "compare", help="a run against another one, or the book's runs against the known numbers"
+    )
+    compare.add_argument("mine", nargs="?", type=Path, help="executed notebook or record")
+    compare.add_argument("other", nargs="?", type=Path, help="(default: the known numbers)")
+    compare.add_argument("-o", "--output", type=Path, help="write the receipt, as JSON")
+    compare.add_argument(
+        "--accept", action="store_true", help="make the numbers of the book's runs the known ones"
+    )
+    compare.set_defaults(command=_compare)
 
     claims = commands.add_parser("claims", help="the claims of all executed pages")
     form = claims.add_mutually_exclusive_group()
@@ -65,6 +109,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (UsageError, ModuleNotFoundError) as error:
         print(f"stlcore: {error}", file=sys.stderr)
         return 2
+    # A cluster, or whoever wants the place, says SIGTERM first: then the page's folder goes, too.
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         return options.command(options)
     except UsageError as error:
@@ -75,7 +121,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"stlcore: {options.page} failed with {error.ename}: {last}", file=sys.stderr)
         for note in getattr(error, "__notes__", []):
             print(f"stlcore: {note}", file=sys.stderr)
-        return 1
+        return 3 if error.ename == "ClaimError" else 1
     except DeadKernelError:
         print(f"stlcore: {options.page} failed: its kernel died; is memory short?", file=sys.stderr)
         return 1
@@ -87,6 +133,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _list(options) -> int:
@@ -108,12 +156,16 @@ def _list(options) -> int:
 def _run(options) -> int:
     from stlcore.pages.runner import find_page, keep_results, read_parameters, run_page
 
+    if options.end_with_caller:
+        from ipykernel.parentpoller import ParentPollerUnix
+
+        ParentPollerUnix(os.getppid()).start()
     page = find_page(options.page)
     given = read_parameters(page, options.p)
     if options.profile:
         given["profile"] = options.profile
     output = options.output or repository.ROOT / "runs" / f"{page.path.stem}.ipynb"
-    record = run_page(page, output, given)
+    record = run_page(page, output, given, surprises=options.surprises)
     rows = [row for row in record["claims"] if not row["control_of"]]
     held = sum(row["verdict"] == "reproduced" for row in rows)
     print(
@@ -124,6 +176,59 @@ def _run(options) -> int:
         for path in keep_results(page, record):
             print(f"kept {path.relative_to(repository.ROOT)}")
     return 0
+
+
+def _sweep(options) -> int:
+    from stlcore.pages.runner import executed_records, find_page
+    from stlcore.pages.sweep import plan, write_plan
+
+    page = find_page(options.page)
+    runs = plan(page, options.p)
+    folder = (options.output or repository.ROOT / "runs" / f"{page.name}.sweep").absolute()
+    write_plan(folder, page, runs)
+    last = [r for r in executed_records() if r["page"]["id"] == page.id]
+    cost = f", about {last[0]['provenance']['seconds'] + 4:.0f} s each" if last else ""
+    print(f"{len(runs)} runs of {page.id}{cost}; a killed sweep is taken up by the same command")
+    if "repetitions" in page.parameters and {name for name, _ in options.p} == {"seed"}:
+        print("More repetitions of its loops cost far less in one run: -p repetitions N.")
+    workflow = repository.ROOT / "workflow" / "sweep.smk"
+    command = ["-m", "snakemake", "-s", workflow, "--directory", folder, "--cores", options.cores]
+    quiet = ["--keep-going", "--rerun-incomplete", "--quiet", "rules", "progress"]
+    done = subprocess.run([sys.executable, *map(str, command), *quiet], check=False)
+    if done.returncode == 0:
+        print(f"the claims of all runs: {folder / 'claims.parquet'}")
+    return int(done.returncode != 0)
+
+
+def _compare(options) -> int:
+    from stlcore.pages.compare import compare, in_words, load, numbers, write_numbers
+    from stlcore.pages.runner import executed_records
+
+    if options.accept:
+        write_numbers(executed_records())
+        return 0
+    known = numbers()
+    if options.mine:
+        runs = [load(options.mine)]
+    else:
+        runs = [run for run in executed_records() if run["provenance"]["page"] in known]
+    receipts = []
+    for run in runs:
+        page = run["provenance"]["page"]
+        if not options.other and page not in known:
+            raise UsageError(f"no numbers of {page} are known to compare with")
+        receipts.append(compare(run, load(options.other) if options.other else known[page]))
+    if options.output:
+        options.output.write_text(json.dumps(receipts, indent=1), encoding="utf-8")
+    different = [
+        receipt
+        for receipt in receipts
+        if any(row["verdict"] == "different" for row in receipt["claims"] + receipt["tables"])
+    ]
+    # A reader's own run is told in full, of the book's runs what moved.
+    for receipt in receipts if options.mine else different:
+        print("\n".join(in_words(receipt)))
+    return int(bool(different))
 
 
 def _claims(options) -> int:
@@ -165,6 +270,8 @@ def _student(options) -> int:
 
     from stlcore.pages.runner import find_page, student_version
 
+    if options.output.suffix != ".ipynb":
+        raise UsageError(f"the output must be a notebook (.ipynb), not {options.output.name}")
     notebook = student_version(find_page(options.page))
     try:
         nbformat.write(notebook, options.output)

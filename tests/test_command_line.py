@@ -6,17 +6,20 @@ import io
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import time
 
 import nbformat
+import psutil
 import pytest
 
 import stlcore
 from stlcore.__main__ import main
 from stlcore.pages.page import read_result
 from stlcore.pages.repository import UsageError
-from stlcore.pages.runner import find_page, read_parameters
+from stlcore.pages.runner import clear_workshops, find_page, read_parameters
 
 
 def call(capsys, *arguments):
@@ -61,6 +64,10 @@ def with_runs(project, executed):
             "stlcore: c90: seed must be a whole number from 0 up, not -1",
         ),
         (
+            ["run", "c90", "-p", "seed", "-1e3"],
+            "stlcore: c90: seed must be a whole number from 0 up, not '-1e3'",
+        ),
+        (
             ["run", "c90", "-p", "rate", "nan"],
             "stlcore: c90: rate must be a number above 0, not nan",
         ),
@@ -77,6 +84,10 @@ def with_runs(project, executed):
             "stlcore: the output must be a notebook (.ipynb), not out.html",
         ),
         (["run", "c90", "-o", "file/x.ipynb"], "stlcore: cannot write to "),
+        (
+            ["student", "c90", "-o", "x.html"],
+            "stlcore: the output must be a notebook (.ipynb), not x.html",
+        ),
         (["student", "c99", "-o", "x.ipynb"], "stlcore: there is no page 'c99'"),
         (["student", "c90", "-o", "file/x.ipynb"], "stlcore: cannot write file/x.ipynb: Not a dir"),
         (["claims"], "stlcore: no page has been run yet; 'make book' runs them all"),
@@ -121,7 +132,7 @@ def test_help_names_every_command(capsys):
         main(["--help"])
     assert caught.value.code == 0
     shown = capsys.readouterr().out
-    for command in ("list", "run", "claims", "pair", "student"):
+    for command in ("list", "run", "sweep", "compare", "claims", "pair", "student"):
         assert f"    {command} " in shown
 
 
@@ -181,6 +192,16 @@ def test_a_page_that_fails(project, capsys):
     ]
     assert list(output.parent.iterdir()) == []
     assert (project / "runs" / "failed" / "out.ipynb").exists()
+
+
+def test_a_page_that_surprises_has_an_exit_code_of_its_own(project, capsys):
+    output = project / "out" / "out.ipynb"
+    code, _, err = call(capsys, "run", "c90", "-p", "fail", "claim", "-o", output)
+    assert code == 3
+    assert err[0].startswith("stlcore: c90 failed with ClaimError: C-90.3 came out")
+    assert list(output.parent.iterdir()) == []
+    assert call(capsys, "run", "c90", "-p", "fail", "claim", "-o", output, "--surprises")[0] == 0
+    assert output.exists()
 
 
 def test_a_page_whose_kernel_dies(project, capsys, caplog):
@@ -326,6 +347,106 @@ def test_a_file_of_the_readers_beside_the_output_is_not_lost(project, tree, caps
     assert code == 2
     assert err[0].startswith("stlcore: the record of the run would go to report.json")
     assert tree(project) == before
+
+
+def test_a_page_runs_with_the_python_that_runs_stlcore(project, monkeypatch, capsys, tmp_path):
+    """A kernel of the name python3 that belongs to another environment is not asked."""
+    kernel = tmp_path / "jupyter" / "kernels" / "python3"
+    kernel.mkdir(parents=True)
+    spec = {"argv": ["/nowhere/python", "-f", "{connection_file}"], "language": "python"}
+    (kernel / "kernel.json").write_text(json.dumps({**spec, "display_name": "Python 3"}))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+    assert call(capsys, "run", "c90", "-o", tmp_path / "x.ipynb")[0::2] == (0, [])
+
+
+def test_a_kernel_that_does_not_start(project, tree, monkeypatch, capfd, tmp_path):
+    """Here because a file of the reader's stands where a module of the kernel should be."""
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "ipykernel_launcher.py").write_text("raise SystemExit(3)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "modules"))
+    before = tree(project)
+    assert main(["run", "c90", "-o", str(project / "x.ipynb")]) == 2
+    (said,) = capfd.readouterr().err.splitlines()
+    assert said.startswith(f"stlcore: the kernel of {sys.executable} does not start: ")
+    assert tree(project) == before
+
+
+def slow_run(project, *options):
+    """Code that runs the tiny page, which sleeps."""
+    page = project / "notebooks" / "contamination" / "c90_tiny.md"
+    page.write_text(page.read_text().replace("import os\n", "import time\ntime.sleep(60)\n", 1))
+    return (
+        "import pathlib, sys; import stlcore.pages.repository as r; "
+        f"r.ROOT = pathlib.Path({str(project)!r}); import stlcore.__main__ as m; "
+        f"sys.exit(m.main(['run', 'c90', '-o', {str(project / 'x.ipynb')!r}, *{options!r}]))"
+    )
+
+
+def wait_for(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def workshops(project):
+    return list(project.glob(".x.*"))
+
+
+def kernels(project):
+    """Processes of the machine that work in the project's root, where pages run."""
+    return [p for p in psutil.process_iter() if _cwd(p) == str(project) and p.pid != os.getpid()]
+
+
+def _cwd(process):
+    try:
+        return process.cwd()
+    except psutil.Error:
+        return None
+
+
+def test_a_run_that_is_told_to_stop_leaves_nothing_behind(project, tree):
+    code = slow_run(project)
+    before = tree(project)
+    running = subprocess.Popen([sys.executable, "-c", code])
+    wait_for(lambda: kernels(project))
+    running.terminate()
+    assert running.wait(30) == 143
+    wait_for(lambda: not kernels(project))
+    assert tree(project) == before
+
+
+def test_a_page_of_the_pipeline_ends_with_its_caller(project):
+    code = slow_run(project, "--end-with-caller")
+    calling = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {code!r}])"
+    caller = subprocess.Popen([sys.executable, "-c", calling])
+    wait_for(lambda: kernels(project))
+    caller.kill()
+    caller.wait()
+    wait_for(lambda: not kernels(project), 20)
+    (left,) = workshops(project)
+    clear_workshops(project)
+    assert not left.exists()
+    assert not (project / "x.ipynb").exists()
+
+
+def test_only_what_dead_runs_of_this_machine_left_is_cleared(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    host = socket.gethostname()
+    names = {
+        f".c01_x.{host}.{dead.pid}.abc": False,
+        f".c01_x.{host}.{os.getpid()}.abc": True,  # at work beside this run
+        f".c01_x.other{host}.{dead.pid}.abc": True,  # at work on another machine
+        f".c02_x.other{host}.{dead.pid}.abc": False,  # its machine has been silent for long
+        ".hidden.of.the.reader": True,
+    }
+    for name in names:
+        (tmp_path / name).mkdir()
+    week = time.time() - 8 * 24 * 3600
+    os.utime(tmp_path / f".c02_x.other{host}.{dead.pid}.abc", (week, week))
+    clear_workshops(tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {name for name, stays in names.items() if stays}
 
 
 def test_a_failure_is_told_where_its_notebook_cannot_be_kept(project, capsys):

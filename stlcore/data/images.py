@@ -90,7 +90,8 @@ def mnist(folder: str | os.PathLike, part: str = "train") -> Images:
     Parameters
     ----------
     folder : path-like
-        Holds the images and labels in the idx format, as they are or with ``.gz``.
+        Holds the images and labels in the idx format, as they are or with ``.gz``; both
+        spellings, ``train-images-idx3-ubyte`` and ``train-images.idx3-ubyte``, are known.
         Nothing is downloaded.
     part : {"train", "test"}
         Which of the two sets.
@@ -104,7 +105,7 @@ def mnist(folder: str | os.PathLike, part: str = "train") -> Images:
     """
     _check_part(part)
     pixels, labels = (
-        _idx(_find(folder, [name, f"{name}.gz"], _GET_MNIST), axes)
+        _idx(_find(folder, _spellings(name), _GET_MNIST), axes)
         for name, axes in zip(MNIST_FILES[part], (3, 1), strict=True)
     )
     if len(pixels) != len(labels):
@@ -263,6 +264,12 @@ def _images(name: str, pixels: np.ndarray, labels: np.ndarray, *, brightest: int
 def _check_part(part: str) -> None:
     if part not in PARTS:
         raise ValueError(f"the part must be 'train' or 'test', not {part!r}")
+
+
+def _spellings(name: str) -> list[str]:
+    """Names under which mirrors hand out a file of MNIST."""
+    dotted = ".idx".join(name.rsplit("-idx", 1))
+    return [name, f"{name}.gz", dotted, f"{dotted}.gz"]
 
 
 def _find(folder: str | os.PathLike, names: list[str], how_to_get: str) -> Path:

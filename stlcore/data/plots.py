@@ -9,6 +9,8 @@ import json
 import lzma
 import os
 import warnings
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,11 +20,12 @@ __all__ = ["movie_plots"]
 
 HANDLE = "jrobischon/wikipedia-movie-plots"
 FILE = "wiki_movie_plots_deduped.csv"
+LONGEST = 1_000_000  # characters of a plot; more means a quotation mark that nobody closes
 LICENCE = "Wikipedia text, CC BY-SA 4.0"
 HOW_TO_GET = (
     "get the movie plots (81 MB) on a machine with network access by "
     f"""python -c "import kagglehub; kagglehub.dataset_download('{HANDLE}')", """
-    f"or give the path of Kaggle's {FILE}"
+    f"or give the path of Kaggle's {FILE}, of its folder, or of archive.zip with it"
 )
 
 
@@ -32,8 +35,9 @@ def movie_plots(path: str | os.PathLike | None = None) -> Corpus:
     Parameters
     ----------
     path : path-like, optional
-        Kaggle's ``wiki_movie_plots_deduped.csv``, or JSON lines (``.jsonl``, or
-        ``.jsonl.xz``), each an object with ``title`` and ``text``. Without it, the
+        Kaggle's ``wiki_movie_plots_deduped.csv``, the folder with it that kagglehub
+        returns, or the ``.zip`` that Kaggle's site gives; or JSON lines (``.jsonl``, or
+        ``.jsonl.xz``), each an object with ``title`` and ``text``. Without a path, the
         file in kagglehub's cache (``$KAGGLEHUB_CACHE``, or ``~/.cache/kagglehub``).
         Nothing is ever downloaded.
 
@@ -56,6 +60,8 @@ def movie_plots(path: str | os.PathLike | None = None) -> Corpus:
         If rows are malformed; they are left out.
     """
     file = _cached_by_kaggle() if path is None else Path(path)
+    if file.is_dir():
+        file = file / FILE
     text = _text(file)
     rows = _json_rows(text, file.name) if ".jsonl" in file.name else _csv_rows(text, file.name)
     plots, malformed = [], []
@@ -70,7 +76,8 @@ def movie_plots(path: str | os.PathLike | None = None) -> Corpus:
     if malformed:
         notes.append(f"{len(malformed):,} malformed rows left out, first on line {malformed[0]}")
         warnings.warn(f"{file.name}: {notes[-1]}", stacklevel=2)
-    origin = f"Kaggle {HANDLE}" if file.name == FILE else "movie plots"
+    kaggles = file.name == FILE or file.suffix == ".zip"
+    origin = f"Kaggle {HANDLE}" if kaggles else "movie plots"
     return Corpus(
         name="movie plots",
         documents=documents,
@@ -101,13 +108,17 @@ def _cached_by_kaggle() -> Path:
 def _text(file: Path) -> str:
     """What the file says; one sentence of error if it cannot be read."""
     try:
-        content = file.read_bytes()
+        if file.suffix == ".zip":
+            content = zipfile.Path(file, FILE).read_bytes()
+        else:
+            content = file.read_bytes()
         if file.suffix == ".xz":
             content = lzma.decompress(content)
         text = content.decode("utf-8-sig")
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        raise MissingDataError(f"there is no file {file}; {HOW_TO_GET}") from None
-    except lzma.LZMAError as error:
+        inside = f"{FILE} in " if file.exists() else ""
+        raise MissingDataError(f"there is no file {inside}{file}; {HOW_TO_GET}") from None
+    except (lzma.LZMAError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{file.name} is damaged: {error}") from None
     except UnicodeDecodeError as error:
         raise ValueError(f"{file.name} is not UTF-8: see byte {error.start}") from None
@@ -136,12 +147,16 @@ def _parsed(reader) -> Iterator[tuple[int, list[str] | None]]:
     """Rows with the line on which they begin; None where the reader gives up on one."""
     while True:
         line = reader.line_num + 1
+        usual = csv.field_size_limit(LONGEST)  # the limit is the process's, not the reader's
         try:
-            yield line, next(reader)
+            row = next(reader)
         except StopIteration:
             return
-        except csv.Error:  # a quotation mark that nobody closes, say
-            yield line, None
+        except csv.Error:
+            row = None
+        finally:
+            csv.field_size_limit(usual)
+        yield line, row
 
 
 def _json_rows(text: str, name: str) -> Iterator[tuple[int, str | None]]:

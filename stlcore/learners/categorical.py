@@ -10,15 +10,24 @@ __all__ = ["Categorical", "NextToken", "check_law"]
 
 
 def check_law(name: str, law: np.ndarray) -> np.ndarray:
-    """Return ``law`` as a float array if its rows (last axis) are probability vectors."""
-    law = np.asarray(law, dtype=float)
+    """Return ``law`` as a float array if its rows (last axis) are probability vectors.
+
+    Rows of single precision, a network's softmax say, sum to 1 as well as that precision
+    allows; they are normalised.
+    """
+    given = np.asarray(law)
+    law = np.asarray(given, dtype=float)
     if law.ndim == 0 or law.size == 0:
         raise ValueError(f"{name} must have at least one class")
     if not np.all(law >= 0):
         raise ValueError(f"{name} has a negative or missing probability")
-    if not np.allclose(law.sum(axis=-1), 1, rtol=0, atol=1e-9):
-        raise ValueError(f"{name} must sum to 1, not {np.ravel(law.sum(axis=-1))[0]:g}")
-    return law
+    totals = law.sum(axis=-1, keepdims=True)
+    coarse = given.dtype.kind == "f" and given.dtype.itemsize < law.dtype.itemsize
+    slack = law.shape[-1] * np.finfo(given.dtype).eps if coarse else 1e-9
+    wrong = ~np.isclose(totals, 1, rtol=0, atol=slack)
+    if wrong.any():
+        raise ValueError(f"{name} must sum to 1, not {totals[wrong][0]:.12g}")
+    return law / totals if coarse else law
 
 
 def _mixture(models: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:

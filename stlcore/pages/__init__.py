@@ -12,9 +12,12 @@ __getattr__, __all__ = hand_on(
         "figures": ["as_array", "exact_curve", "mean_band", "theme"],
         "page": ["Page"],
         "parameters": [
+            "AtLeast",
+            "Between",
             "Count",
             "Counts",
             "Flag",
+            "Place",
             "Positive",
             "Probabilities",
             "Probability",

@@ -28,15 +28,13 @@ from stlcore.lazy import extra
 from stlcore.pages import provenance, repository
 from stlcore.pages.claims import Claims
 from stlcore.pages.parameters import Profile, by_profile, check_value
+from stlcore.pages.provenance import RECORD_MIME, WORDS_MIME
 
 with extra("book"):
     from IPython.display import HTML, display
     from myst_nb import glue
 
-__all__ = ["RECORD_MIME", "WORDS_MIME", "Page", "read_result"]
-
-RECORD_MIME = "application/vnd.stlcore.record+json"
-WORDS_MIME = "application/vnd.stlcore.words+json"
+__all__ = ["Page", "read_result"]
 
 
 @dataclass

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple, get_args
 
 import numpy as np
 
+from stlcore.pages import repository
+
 __all__ = [
     "TYPES",
+    "AtLeast",
+    "Between",
     "Count",
     "Counts",
     "Flag",
+    "Place",
     "Positive",
     "Probabilities",
     "Probability",
@@ -22,6 +29,7 @@ __all__ = [
     "Text",
     "by_profile",
     "check_value",
+    "find_type",
     "read_value",
 ]
 
@@ -36,6 +44,7 @@ class Rule(NamedTuple):
     high: float
     words: str
     low_open: bool = False
+    high_open: bool = False
     many: bool = False
 
 
@@ -47,13 +56,33 @@ Counts = Annotated[list, Rule(int, 1, math.inf, "a list of whole numbers from 1 
 Probabilities = Annotated[list, Rule(float, 0, 1, "a list of numbers in [0, 1]", many=True)]
 Flag = Annotated[bool, Rule(bool, 0, 1, "true or false")]
 Text = Annotated[str, Rule(str, 0, 0, "a text")]
+Place = Annotated[str, Rule(str, 0, 0, "the path of a file or folder")]
 Profile = Annotated[str, Rule(str, 0, 0, "'quick' or 'paper'")]
+
+
+class AtLeast:
+    """``AtLeast[20]``: a whole number from 20 up, what a page needs to say anything."""
+
+    def __class_getitem__(cls, low: int) -> Any:
+        return Annotated[int, Rule(int, low, math.inf, f"a whole number from {low} up")]
+
+
+class Between:
+    """``Between[0, 1]``: a number strictly between the two."""
+
+    def __class_getitem__(cls, ends: tuple[float, float]) -> Any:
+        words = f"a number between {ends[0]} and {ends[1]}, neither of them"
+        return Annotated[float, Rule(float, *ends, words, low_open=True, high_open=True)]
+
 
 #: The annotations a parameters cell may use, by name.
 TYPES = {
+    "AtLeast": AtLeast,
+    "Between": Between,
     "Count": Count,
     "Counts": Counts,
     "Flag": Flag,
+    "Place": Place,
     "Positive": Positive,
     "Probabilities": Probabilities,
     "Probability": Probability,
@@ -77,7 +106,16 @@ def _fits(value: Any, rule: Rule) -> bool:
     if isinstance(value, bool) or not isinstance(value, accepted):
         return False
     above = value > rule.low if rule.low_open else value >= rule.low
-    return bool(above and value <= rule.high and value < math.inf)
+    below = value < rule.high if rule.high_open else value <= rule.high
+    return bool(above and below and value < math.inf)
+
+
+def find_type(annotation: str) -> Any:
+    """The type that an annotation of a parameters cell means; LookupError if it is none."""
+    node = ast.parse(annotation, mode="eval").body
+    if isinstance(node, ast.Subscript):
+        return TYPES[ast.unparse(node.value)][ast.literal_eval(node.slice)]
+    return TYPES[annotation]
 
 
 def check_value(name: str, annotation: Any, value: Any) -> None:
@@ -88,10 +126,23 @@ def check_value(name: str, annotation: Any, value: Any) -> None:
         raise ValueError(f"{name} must be {rule.words}, not {value!r}")
 
 
-def read_value(name: str, annotation: Any, word: str) -> Any:
+def read_value(name: str, annotation: Any, word: str, default: Any = None) -> Any:
     """A parameter's value from a word of the command line; the declared type decides.
 
     A text is taken as it is, whatever it looks like. Numbers are decimal: ``010`` is ten.
+    A path means what it means to the caller; inside the repository it is written from its
+    root, where pages run. The names that a page knows, its defaults, are no paths.
+
+    Parameters
+    ----------
+    name : str
+        The parameter's name, for messages.
+    annotation
+        Its type.
+    word : str
+        What was typed.
+    default
+        Its default, a plain value or by profile.
 
     Raises
     ------
@@ -103,8 +154,17 @@ def read_value(name: str, annotation: Any, word: str) -> Any:
         value = _read(rule, word)
     except ValueError:
         raise ValueError(f"{name} must be {rule.words}, not {word!r}") from None
+    if annotation is Place:
+        known = (default.quick, default.paper) if isinstance(default, by_profile) else (default,)
+        value = word if word in ("", *known) else _from_root(word)
     check_value(name, annotation, value)
     return value
+
+
+def _from_root(word: str) -> str:
+    path = Path(word).expanduser().absolute()
+    inside = path.is_relative_to(repository.ROOT)
+    return str(path.relative_to(repository.ROOT) if inside else path)
 
 
 def _read(rule: Rule, word: str) -> Any:

@@ -21,9 +21,12 @@ from stlcore.pages import repository
 with extra("book"):
     import yaml
 
-__all__ = ["MARK", "command", "commit", "device", "line", "versions"]
+__all__ = ["MARK", "RECORD_MIME", "WORDS_MIME", "command", "commit", "device", "line", "versions"]
 
 MARK = '<details class="provenance">'
+#: What a page hands to whoever runs it: the record of the run, and words for a caption.
+RECORD_MIME = "application/vnd.stlcore.record+json"
+WORDS_MIME = "application/vnd.stlcore.words+json"
 
 
 def command(page: str, parameters: dict[str, Any]) -> str:

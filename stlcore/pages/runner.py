@@ -14,7 +14,10 @@ import logging
 import os
 import re
 import shutil
+import socket
+import sys
 import tempfile
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -23,19 +26,25 @@ from typing import Any
 
 from stlcore.lazy import extra
 from stlcore.pages import provenance, repository
-from stlcore.pages.page import RECORD_MIME, WORDS_MIME
-from stlcore.pages.parameters import TYPES, by_profile, check_value, read_value
+from stlcore.pages.parameters import by_profile, check_value, find_type, read_value
+from stlcore.pages.provenance import RECORD_MIME, WORDS_MIME
 from stlcore.pages.repository import UsageError
 
 with extra("book"):
     import jupytext
     import nbformat
     import papermill
+    import psutil
+    from ipykernel.kernelspec import get_kernel_dict
+    from jupyter_client import AsyncKernelManager
+    from jupyter_client.kernelspec import KernelSpec
+    from nbclient.exceptions import DeadKernelError
 
 __all__ = [
     "NotebookPage",
     "UsageError",
     "check_parameters",
+    "clear_workshops",
     "executed_records",
     "find_page",
     "imports",
@@ -100,8 +109,12 @@ class NotebookPage:
             raise UsageError(f"{self.path.name} must have exactly one cell tagged 'parameters'")
         found = {}
         for node in ast.parse(cells[0].source).body:
-            if not (isinstance(node, ast.AnnAssign) and ast.unparse(node.annotation) in TYPES):
-                raise UsageError(f"{self.path.name}: every parameter needs a type of stlcore.pages")
+            try:
+                annotation = find_type(ast.unparse(node.annotation))
+            except (AttributeError, LookupError, TypeError, ValueError):
+                raise UsageError(
+                    f"{self.path.name}: every parameter needs a type of stlcore.pages"
+                ) from None
             try:
                 default = (
                     by_profile(**{k.arg: ast.literal_eval(k.value) for k in node.value.keywords})
@@ -113,7 +126,7 @@ class NotebookPage:
                     f"{self.path.name}: the default of '{node.target.id}' must be a plain value "
                     "or by_profile(quick=..., paper=...)"
                 ) from None
-            found[node.target.id] = (TYPES[node.annotation.id], default)
+            found[node.target.id] = (annotation, default)
         return found
 
 
@@ -136,8 +149,10 @@ def pages() -> list[NotebookPage]:
 
 
 def find_page(name: str) -> NotebookPage:
-    """The page called ``c10``, ``C-10`` or by its file name; UsageError without one."""
-    wanted = name.replace("-", "").lower()
+    """The page called ``c10``, ``C-10``, by its file's name or path; UsageError without one."""
+    path = Path(name)
+    wanted = (path.stem if path.suffix in (".md", ".ipynb") else name).replace("-", "").lower()
+    wanted = re.sub(r"^([abcg])(\d)$", r"\g<1>0\2", wanted)
     known = pages()
     for page in known:
         if wanted in (page.name, page.path.stem.lower()):
@@ -168,9 +183,9 @@ def read_parameters(page: NotebookPage, words: Iterable[tuple[str, str]]) -> dic
     """Values from words of the command line, each as its parameter's type has it."""
     given = {}
     for name, word in words:
-        annotation = _annotation(page, name)
+        annotation, default = _annotation(page, name), page.parameters[name][1]
         try:
-            given[name] = read_value(name, annotation, word)
+            given[name] = read_value(name, annotation, word, default)
         except ValueError as error:
             raise UsageError(f"{page.name}: {error}") from None
     return given
@@ -191,7 +206,9 @@ def _has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def run_page(page: NotebookPage, output: Path, parameters: dict[str, Any]) -> dict[str, Any]:
+def run_page(
+    page: NotebookPage, output: Path, parameters: dict[str, Any], *, surprises: bool = False
+) -> dict[str, Any]:
     """Execute a page and put the notebook and its record in place.
 
     Parameters
@@ -203,6 +220,9 @@ def run_page(page: NotebookPage, output: Path, parameters: dict[str, Any]) -> di
         an earlier record.
     parameters : dict
         Values that differ from the page's defaults; checked first.
+    surprises : bool
+        Whether a run counts, its record too, whose claims came out otherwise than the page
+        expects; its ``surprising`` rows say which.
 
     Returns
     -------
@@ -225,7 +245,8 @@ def run_page(page: NotebookPage, output: Path, parameters: dict[str, Any]) -> di
     _check_beside(output.with_suffix(".json"))
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        workshop = Path(tempfile.mkdtemp(prefix=f".{output.stem}.", dir=output.parent))
+        owner = f"{socket.gethostname()}.{os.getpid()}"
+        workshop = Path(tempfile.mkdtemp(prefix=f".{output.stem}.{owner}.", dir=output.parent))
     except OSError as error:
         raise UsageError(f"cannot write to {output.parent}: {error.strerror}") from None
     try:
@@ -240,11 +261,17 @@ def run_page(page: NotebookPage, output: Path, parameters: dict[str, Any]) -> di
                 progress_bar=False,
                 log_output=False,
                 kernel_name="python3",
+                kernel_manager_class=_ThisPython,
                 extra_arguments=["--log-level=50"],
             )
-        except papermill.exceptions.PapermillExecutionError as error:
-            error.add_note(_keep_failed(executed, output.name))
+        except DeadKernelError:
             raise
+        except RuntimeError as error:
+            raise UsageError(f"the kernel of {sys.executable} does not start: {error}") from None
+        except papermill.exceptions.PapermillExecutionError as error:
+            if not (surprises and error.ename == "ClaimError"):
+                error.add_note(_keep_failed(executed, output.name))
+                raise
         record = read_record(executed)
         record["page"] = {"id": page.id, "title": page.title, "source": page.source}
         _tidy(executed)
@@ -254,6 +281,40 @@ def run_page(page: NotebookPage, output: Path, parameters: dict[str, Any]) -> di
     finally:
         shutil.rmtree(workshop, ignore_errors=True)
     return record
+
+
+class _ThisPython(AsyncKernelManager):
+    """Starts kernels of the Python that runs this, whatever kernels the reader has installed."""
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        return KernelSpec(**get_kernel_dict())
+
+
+def clear_workshops(folder: Path) -> None:
+    """Remove what killed runs left in a folder; those that go on, here or elsewhere, stay.
+
+    A run's temporary folder carries its host and its process in its name. One of another
+    host is taken for left behind when nothing in it has changed for a week.
+    """
+    for workshop in folder.glob(".*.*.*.*"):
+        owner, process, _ = workshop.name.rsplit(".", 2)
+        if not (workshop.is_dir() and process.isdigit()):
+            continue
+        if owner.endswith(f".{socket.gethostname()}"):
+            left = not _alive(int(process))
+        else:
+            changed = max(path.stat().st_mtime for path in (workshop, *workshop.iterdir()))
+            left = time.time() - changed > 7 * 24 * 3600
+        if left:
+            shutil.rmtree(workshop, ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _check_beside(record: Path) -> None:

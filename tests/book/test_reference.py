@@ -11,7 +11,10 @@ from stlcore.pages.repository import ROOT
 #: What only the package itself uses.
 INTERNAL = {
     *("stlcore", "stlcore.__main__", "stlcore.checks", "stlcore.lazy"),
-    *(f"stlcore.pages.{name}" for name in ("claims_table", "provenance", "repository", "runner")),
+    *(
+        f"stlcore.pages.{name}"
+        for name in ("claims_table", "compare", "provenance", "repository", "runner", "sweep")
+    ),
 }
 TEXT = "\n".join(
     path.read_text(encoding="utf-8") for path in sorted((ROOT / "book" / "reference").glob("*.rst"))

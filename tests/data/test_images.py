@@ -60,6 +60,8 @@ def test_mnist_is_read_with_and_without_compression(mnist_folder):
     (mnist_folder / "train-images-idx3-ubyte.gz").unlink()
     (mnist_folder / "train-images-idx3-ubyte").write_bytes(idx(PIXELS))
     assert mnist(mnist_folder).sha256 == found.sha256
+    (mnist_folder / "train-images-idx3-ubyte").rename(mnist_folder / "train-images.idx3-ubyte")
+    assert mnist(mnist_folder).sha256 == found.sha256  # as other mirrors spell it
     (mnist_folder / "train-images-idx3-ubyte").write_bytes(idx(255 - PIXELS))
     assert mnist(mnist_folder).sha256 != found.sha256
 

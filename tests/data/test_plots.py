@@ -6,6 +6,7 @@ import io
 import json
 import lzma
 import socket
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -112,7 +113,7 @@ def test_empty_and_repeated_plots_are_left_out(write):
     [
         ("1999,too,few\r\n", 2),
         ("1999," + "," * 20 + "too many\r\n", 2),
-        ('1999,"' + "x" * 140_000 + "\r\n", 2),
+        ('1999,"' + "x" * 1_100_000 + "\r\n", 2),
     ],
 )
 def test_malformed_rows_are_counted_and_skipped(write, row, line):
@@ -137,6 +138,36 @@ def test_malformed_json_lines_are_counted_and_skipped(write, row):
 def test_a_line_separator_inside_a_json_text_ends_no_row(write):
     row = json.dumps({"title": "A", "text": "One\u2028two."}, ensure_ascii=False)
     assert movie_plots(write("a.jsonl", row)).documents == ("One\ntwo.",)
+
+
+def test_what_kaggle_hands_over_is_read(write, tmp_path):
+    """The folder that kagglehub returns, and the archive that the site gives."""
+    file = write(FILE, kaggle(PLOTS))
+    assert movie_plots(tmp_path).documents == TIDY
+    with zipfile.ZipFile(tmp_path / "archive.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(file, FILE)
+    found = movie_plots(tmp_path / "archive.zip")
+    assert found.documents == TIDY
+    assert found.source == f"Kaggle {HANDLE}, archive.zip"
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_long_plot_is_a_plot(write):
+    usual = csv.field_size_limit()
+    long = "word " * 40_000
+    assert movie_plots(write("a.csv", kaggle(["One.", long]))).documents == ("One.", long.strip())
+    assert csv.field_size_limit() == usual
+
+
+def test_an_archive_without_the_plots_or_none_at_all(write, tmp_path):
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+        archive.writestr("readme.txt", "nothing")
+    with pytest.raises(MissingDataError, match=rf"there is no file {FILE} in .*other.zip; get"):
+        movie_plots(tmp_path / "other.zip")
+    with pytest.raises(MissingDataError, match=r"there is no file .*none.zip; get the movie"):
+        movie_plots(tmp_path / "none.zip")
+    with pytest.raises(ValueError, match=r"bad\.zip is damaged"):
+        movie_plots(write("bad.zip", b"no archive"))
 
 
 # --- Kaggle's cache -------------------------------------------------------------------------
@@ -165,7 +196,7 @@ def test_without_the_file_the_message_says_how_to_get_it(tmp_path):
         movie_plots()
     with pytest.raises(MissingDataError, match=r"there is no file .*nothing.csv; get the movie"):
         movie_plots(tmp_path / "nothing.csv")
-    with pytest.raises(MissingDataError, match="there is no file"):
+    with pytest.raises(MissingDataError, match=f"there is no file .*/{FILE}; get the movie"):
         movie_plots(tmp_path)
 
 

@@ -94,6 +94,23 @@ def test_laws_that_cannot_be(law, message):
         Categorical(law)
 
 
+@pytest.mark.parametrize("classes", [2, 50, 5000])
+def test_a_law_of_single_precision_is_normalised(classes):
+    logits = np.random.default_rng(classes).normal(size=(3, classes))
+    softmax = np.exp(logits).astype(np.float32)
+    softmax /= softmax.sum(axis=-1, keepdims=True)
+    law = check_law("the law", softmax)
+    np.testing.assert_allclose(law.sum(axis=-1), 1, rtol=0, atol=1e-14)
+    np.testing.assert_allclose(law, softmax, rtol=classes * 1.2e-7)
+    with pytest.raises(ValueError, match=r"the law must sum to 1, not 1\.0[0-9]"):
+        check_law("the law", softmax * np.float32(1.01))
+
+
+def test_a_law_that_misses_one_by_little_is_told_by_how_much():
+    with pytest.raises(ValueError, match=r"the true law must sum to 1, not 1\.00000002"):
+        Categorical([0.5, 0.50000002])
+
+
 def test_check_law_looks_at_every_row():
     law = [[0.5, 0.5], [0.3, 0.7]]
     assert check_law("the law", law).tolist() == law

@@ -26,9 +26,12 @@ from stlcore.pages.page import (
 )
 from stlcore.pages.parameters import (
     TYPES,
+    AtLeast,
+    Between,
     Count,
     Counts,
     Flag,
+    Place,
     Positive,
     Probabilities,
     Probability,
@@ -37,6 +40,8 @@ from stlcore.pages.parameters import (
     Text,
     by_profile,
     check_value,
+    find_type,
+    read_value,
 )
 from stlcore.pages.provenance import line
 
@@ -54,6 +59,9 @@ from stlcore.pages.provenance import line
         (Probabilities, [[0.5], [0, 1], (0.1, 0.2)]),
         (Flag, [True, False]),
         (Text, ["", "anything"]),
+        (Place, ["", "a/b"]),
+        (AtLeast[20], [20, 21]),
+        (Between[0, 1], [1e-300, 0.5]),
         (Profile, ["quick", "paper"]),
     ],
 )
@@ -73,6 +81,9 @@ def test_values_that_fit(type_, values):
         (Probabilities, "a list of numbers in [0, 1]", [[], [1.5], [np.nan], 0.5, "0.5"]),
         (Flag, "true or false", [0, 1, "true", None]),
         (Text, "a text", [1, None, ["a"], True]),
+        (Place, "the path of a file or folder", [1, None]),
+        (AtLeast[20], "a whole number from 20 up", [19, 20.0, True]),
+        (Between[0, 1], "a number between 0 and 1, neither of them", [0, 1, 1.5, np.nan, "0.5"]),
         (Profile, "'quick' or 'paper'", ["slow", "", 1, None]),
     ],
 )
@@ -87,6 +98,33 @@ def test_every_type_can_be_imported_by_its_name():
     for name, annotation in TYPES.items():
         assert getattr(stlcore.pages, name) is annotation
         assert name in stlcore.pages.__all__
+
+
+@pytest.mark.parametrize("text", ["int", "AtLeast", "Count[3]", "x.y", "AtLeast[k]", "Between[1]"])
+def test_an_annotation_that_is_no_type(text):
+    with pytest.raises((AttributeError, LookupError, TypeError, ValueError)):
+        check_value("it", find_type(text), 1)
+
+
+def test_a_path_means_what_it_means_to_the_caller(tmp_path, monkeypatch):
+    root = tmp_path / "root"
+    (root / "runs").mkdir(parents=True)
+    monkeypatch.setattr(stlcore.pages.repository, "ROOT", root)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    default = by_profile(quick="docstrings", paper="movie_plots")
+    for word, value in {
+        "": "",
+        "docstrings": "docstrings",
+        "movie_plots": "movie_plots",
+        "mine.csv": str(tmp_path / "mine.csv"),
+        "~/mine.csv": str(tmp_path / "mine.csv"),
+        "/mine.csv": "/mine.csv",
+        "root/runs/c13": "runs/c13",  # where a page stands, so the record names no folder of mine
+    }.items():
+        assert read_value("corpus", Place, word, default) == value
+    monkeypatch.chdir(root / "runs")
+    assert read_value("folder", Place, "c13", "") == "runs/c13"
 
 
 # --- The start of a page ---------------------------------------------------------------------

@@ -39,7 +39,17 @@ def test_pages_come_in_order(project):
     assert [page.name for page in pages()] == ["b07", "c90", "c91"]
 
 
-@pytest.mark.parametrize("name", ["c90", "C-90", "C90", "c90_tiny"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "c90",
+        "C-90",
+        "C90",
+        "c90_tiny",
+        "notebooks/contamination/c90_tiny.md",
+        "/elsewhere/c90_tiny.ipynb",
+    ],
+)
 def test_a_page_has_several_names(project, name):
     page = find_page(name)
     assert page.path == project / "notebooks" / "contamination" / "c90_tiny.md"
@@ -257,6 +267,13 @@ def test_running_again_gives_the_same(executed, project):
         ]
 
     assert visible(output) == visible(folder / "c90_tiny.ipynb")
+
+
+def test_a_run_that_surprises_can_be_kept(project):
+    output = project / "out.ipynb"
+    record = run_page(find_page("c90"), output, {"fail": "claim"}, surprises=True)
+    assert [row["surprising"] for row in record["claims"]] == [False, False, True]
+    assert json.loads(output.with_suffix(".json").read_text()) == record
 
 
 @pytest.mark.parametrize("fail", ["error", "claim"])

@@ -1,0 +1,264 @@
+"""The pipeline on a small checkout: any folder, one run at a time, killed runs, clusters."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+
+from stlcore.pages.repository import ROOT
+from stlcore.streams import stream
+
+INHERITED = [os.environ["PYTHONPATH"]] if "PYTHONPATH" in os.environ else []
+PAGE = """---
+kernelspec:
+  display_name: Python 3
+  language: python
+  name: python3
+stlcore:
+  source: Paper C, Theorem 0
+---
+
+# A small page
+
+```{code-cell} ipython3
+import time
+
+from stlcore.pages import AtLeast, Page, Profile, Seed, by_profile
+from stlcore.streams import stream
+```
+
+```{code-cell} ipython3
+:tags: [parameters]
+
+profile: Profile = "quick"
+seed: Seed = 5
+size: AtLeast[2] = by_profile(quick=4, paper=9)
+```
+
+```{code-cell} ipython3
+page = Page.start("NAME", globals())
+time.sleep(0)
+claim = page.claims.check(
+    "The mean is small.", stream(seed, "values").random(size).mean(), "<=", 1, mark="observed"
+)
+page.claims.control(claim, "The mean is negative.", expected=0)
+page.finish()
+```
+"""
+
+
+def text_of(checkout: Path, name: str) -> Path:
+    return checkout / "notebooks" / "contamination" / f"{name}_small.md"
+
+
+def record_of(checkout: Path, name: str) -> Path:
+    return checkout / "book" / "notebooks" / "contamination" / f"{name}_small.json"
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A repository with two small pages, in a folder that shells have to quote."""
+    root = tmp_path / "Zoë's (2026) notes"
+    for part in ("stlcore", "workflow", "locks"):
+        shutil.copytree(ROOT / part, root / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("c90", "c91"):
+        text = text_of(root, name)
+        text.parent.mkdir(parents=True, exist_ok=True)
+        text.write_text(PAGE.replace("NAME", f"C-{name[1:]}"), encoding="utf-8")
+    return root
+
+
+def start(checkout: Path, *arguments, folder: Path | None = None, **options) -> subprocess.Popen:
+    """Snakemake on the checkout, from its root or from another folder."""
+    command = [sys.executable, "-m", "snakemake", "-s", checkout / "workflow" / "Snakefile"]
+    return subprocess.Popen(
+        [*command, "--cores", "2", *arguments],
+        cwd=folder or checkout,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(checkout), *INHERITED])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        **options,
+    )
+
+
+def done(running: subprocess.Popen) -> tuple[int, str]:
+    said, _ = running.communicate(timeout=300)
+    return running.returncode, said
+
+
+def wait_for(condition, seconds=90):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def make_slow(checkout: Path, name: str, seconds: int) -> None:
+    text = text_of(checkout, name)
+    text.write_text(text.read_text("utf-8").replace("sleep(0)", f"sleep({seconds})"), "utf-8")
+
+
+def at_work(checkout: Path, name: str) -> list[Path]:
+    return list(record_of(checkout, name).parent.glob(f".{name}_small.*/executed.ipynb"))
+
+
+def test_from_another_folder_into_a_place_with_odd_letters(checkout, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    code, said = done(start(checkout, "pages", folder=elsewhere))
+    assert code == 0, said
+    for name in ("c90", "c91"):
+        record = json.loads(record_of(checkout, name).read_text(encoding="utf-8"))
+        assert record["provenance"]["parameters"]["size"] == 4
+    assert {path.name for path in elsewhere.iterdir()} <= {".snakemake"}  # its log
+    before = record_of(checkout, "c90").stat().st_mtime_ns
+    code, said = done(start(checkout, "pages"))
+    assert code == 0
+    assert "Nothing to be done" in said
+    # A page that fails says why, and its older run stays.
+    text = text_of(checkout, "c90")
+    text.write_text(text.read_text("utf-8").replace('"<=", 1', '">=", 1'), encoding="utf-8")
+    code, said = done(start(checkout, "pages"))
+    assert code == 1
+    assert "stlcore: c90_small failed with ClaimError: C-90.1 came out 'not reproduced'" in said
+    assert record_of(checkout, "c90").stat().st_mtime_ns == before
+    assert record_of(checkout, "c90").with_suffix(".ipynb").exists()
+
+
+def test_the_paper_profile_goes_through_the_pipeline(checkout):
+    code, said = done(start(checkout, "pages", "--config", "profile=paper"))
+    assert code == 0, said
+    record = json.loads(record_of(checkout, "c90").read_text(encoding="utf-8"))
+    assert record["provenance"]["parameters"] == {"profile": "paper", "seed": 5, "size": 9}
+
+
+@pytest.mark.parametrize(("profile", "gpus", "minutes"), [("quick", 0, 30), ("paper", 1, 1440)])
+def test_a_page_asks_for_memory_and_time_and_a_gpu_for_the_paper_only(
+    checkout, profile, gpus, minutes
+):
+    text = text_of(checkout, "c90")
+    text.write_text(text.read_text("utf-8").replace("stlcore:", "stlcore:\n  gpu: true"), "utf-8")
+    code, said = done(start(checkout, "pages", "-n", "--config", f"profile={profile}"))
+    assert code == 0, said
+    asked = [line for line in said.splitlines() if "resources:" in line and "mem_mb" in line]
+    assert any(f"gpu={gpus}" in line for line in asked) or gpus == 0
+    assert all(f"runtime={minutes}" in line for line in asked)
+    assert len(asked) == 2
+
+
+def test_one_run_at_a_time_and_a_killed_one_is_taken_up(checkout):
+    make_slow(checkout, "c90", 600)
+    first = start(checkout, "pages", start_new_session=True)
+    wait_for(lambda: at_work(checkout, "c90") and record_of(checkout, "c91").exists())
+    code, said = done(start(checkout, "pages"))
+    assert code == 1
+    assert "Another run of the pipeline is at work in this folder." in said
+    assert at_work(checkout, "c90"), "the run beside it took the page's folder away"
+
+    page = [p for p in psutil.Process(first.pid).children(recursive=True) if "run" in p.cmdline()]
+    assert page
+    first.kill()  # Snakemake alone: its pages have to notice
+    first.wait()
+    wait_for(lambda: not any(map(alive, page)), 20)
+    text = text_of(checkout, "c90")
+    text.write_text(text.read_text("utf-8").replace("sleep(600)", "sleep(0)"), encoding="utf-8")
+    code, said = done(start(checkout, "pages"))
+    assert code == 0, said
+    assert record_of(checkout, "c90").exists()
+    assert not at_work(checkout, "c90")
+
+
+def alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_a_sweep_is_one_table_with_the_runs_that_surprise(checkout, tmp_path):
+    text = text_of(checkout, "c90")
+    text.write_text(text.read_text("utf-8").replace('"<=", 1', '"<=", 0.5'), encoding="utf-8")
+    folder = tmp_path / "sweep"
+
+    def sweep(seeds):
+        command = [sys.executable, "-m", "stlcore", "sweep", "c90", "-o", folder, "--cores", "2"]
+        return subprocess.run(
+            [*command, "-p", "seed", seeds, "-p", "size", "[2, 9]"],
+            cwd=checkout,
+            env={**os.environ, "PYTHONPATH": str(checkout)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    first = sweep("1:2")
+    assert first.returncode == 0, first.stderr
+    assert "4 runs of C-90" in first.stdout
+    table = pd.read_parquet(folder / "claims.parquet")
+    assert len(table) == 8  # a claim and its control, four times
+    claims = table[table.id == "C-90.1"].set_index(["seed", "size"])
+    for (seed, size), row in claims.iterrows():
+        mean = stream(seed, "values").random(size).mean()
+        assert row.measured == mean
+        assert row.surprising == (mean > 0.5)
+    assert {True, False} == set(claims.surprising)
+    made = {path: path.stat().st_mtime_ns for path in (folder / "runs").glob("*.json")}
+    second = sweep("2:3")
+    assert second.returncode == 0, second.stderr
+    assert len(pd.read_parquet(folder / "claims.parquet")) == 12
+    assert all(path.stat().st_mtime_ns == before for path, before in made.items())
+
+
+#: Runs the script that it is given by itself, in another folder and a bare environment.
+SBATCH = """#!{python}
+import os, subprocess, sys
+keep = {{key: os.environ[key] for key in ("PYTHONPATH", "PATH", "HOME") if key in os.environ}}
+with open({log!r}, "a") as log:
+    log.write(" ".join(sys.argv[1:]) + "\\n")
+script = sys.argv[-1]
+subprocess.Popen(
+    ["/bin/bash", script], cwd="/", env=keep, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+)
+print(os.getpid())
+"""
+
+
+@pytest.mark.skipif(
+    find_spec("snakemake_executor_plugin_cluster_generic") is None,
+    reason="needs snakemake-executor-plugin-cluster-generic",
+)
+def test_as_jobs_of_a_cluster(checkout, tmp_path):
+    """A stand-in for sbatch; beside the pages lies one that runs on another machine."""
+    code, said = done(start(checkout, "pages"))
+    assert code == 0, said
+    alone = {n: json.loads(record_of(checkout, n).read_text("utf-8")) for n in ("c90", "c91")}
+    for name in alone:
+        record_of(checkout, name).unlink()
+    beside = record_of(checkout, "c90").parent / f".c90_small.other{socket.gethostname()}.1.abc"
+    beside.mkdir()
+
+    log, sbatch = tmp_path / "asked.txt", tmp_path / "sbatch"
+    sbatch.write_text(SBATCH.format(python=sys.executable, log=str(log)))
+    sbatch.chmod(0o755)
+    submit = f"{sbatch} --mem={{resources.mem_mb}} --time={{resources.runtime}}"
+    arguments = ["--executor", "cluster-generic", "--jobs", "2"]
+    code, said = done(start(checkout, "pages", *arguments, "--cluster-generic-submit-cmd", submit))
+    assert code == 0, said
+    assert sorted(line.split()[0] for line in log.read_text().splitlines()) == ["--mem=3000"] * 2
+    assert all("--time=30" in line for line in log.read_text().splitlines())
+    for name, record in alone.items():
+        found = json.loads(record_of(checkout, name).read_text(encoding="utf-8"))
+        assert found["claims"] == record["claims"]
+    assert beside.exists()
