@@ -163,7 +163,8 @@ def _pair(options) -> int:
 def _student(options) -> int:
     import nbformat
 
-    from stlcore.pages.runner import find_page, student_version
+    from stlcore.pages.course import student_version
+    from stlcore.pages.runner import find_page
 
     notebook = student_version(find_page(options.page))
     try:
