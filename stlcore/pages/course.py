@@ -34,7 +34,8 @@ def student_version(page: NotebookPage) -> nbformat.NotebookNode:
     Solutions go, and so do the sections that say what is to be found (the reading of the
     figure, the claims, the summary) with all of their code that no other cell needs; a value
     that the text takes from the run is a blank. The notebook runs from top to bottom wherever
-    the package is installed.
+    the package is installed; a check of an answer that is still missing shows its error and
+    lets the rest run.
     """
     notebook = nbformat.from_dict(page.notebook)
     cells, told = [], []
@@ -51,6 +52,8 @@ def student_version(page: NotebookPage) -> nbformat.NotebookNode:
             cell.source = "".join(kept)
             cells.append(cell)
         elif not (ANSWERS & set(cell.metadata.get("tags", [])) or CLAIMS.search(cell.source)):
+            if "check" in cell.metadata.get("tags", []):  # fails until the stub is filled in
+                cell.metadata["tags"] = [*cell.metadata["tags"], "raises-exception"]
             cells.append(cell)
             told += [cell] if TELLING.fullmatch(section) else []
     notebook.cells = _needed(cells, told)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import builtins
 import re
 import subprocess
 import sys
 
 import nbformat
+import numpy as np
 import pytest
 
 from stlcore.pages.course import names, student_version
+from stlcore.pages.exercise import agrees, numbers
 from stlcore.pages.plain import BLANK, plain
 from stlcore.pages.repository import ROOT
 from stlcore.pages.runner import NotebookPage, find_page, pages
@@ -139,3 +142,96 @@ def test_a_student_version_runs_outside_the_repository(name, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().startswith(str(tmp_path))
+
+
+# --- Exercises on code -----------------------------------------------------------------------
+
+ORDER = ["numbers", "stub", "solution", "check", "hidden-check"]
+
+
+def exercise_cells(page) -> list[tuple[str, str]]:
+    """Kind and source of the cells of the page's exercises on code."""
+    return [
+        (kind, cell.source)
+        for cell in page.notebook.cells
+        for kind in ORDER
+        if kind in cell.metadata.get("tags", [])
+    ]
+
+
+CODED = [page for page in PAGES if exercise_cells(page)]
+
+
+@pytest.fixture(params=CODED, ids=lambda page: page.name)
+def coded(request):
+    return request.param
+
+
+def signature(code: str) -> tuple[str, str]:
+    (function,) = ast.parse(code).body
+    assert isinstance(function, ast.FunctionDef)
+    return function.name, ast.unparse(function.args)
+
+
+def test_an_exercise_on_code_has_all_its_cells_in_order(coded):
+    found = exercise_cells(coded)
+    assert [kind for kind, _ in found] == ORDER * (len(found) // len(ORDER))
+    for k in range(0, len(found), len(ORDER)):
+        stub, solution = found[k + 1][1], found[k + 2][1]
+        assert signature(stub) == signature(solution)
+        (function,) = ast.parse(stub).body
+        assert ast.get_docstring(function)
+        assert ast.unparse(function.body[-1]) == "raise NotImplementedError"
+
+
+def test_its_checks_pass_the_solution_and_nothing_less(coded, capsys):
+    """The page's imports are all they need, so that an exercise can be done without a run."""
+    imports = next(c.source for c in coded.notebook.cells if c.cell_type == "code")
+    space: dict = {}
+    exec(imports, space)
+    found = exercise_cells(coded)
+    for k in range(0, len(found), len(ORDER)):
+        numbers, stub, solution, check, hidden = (source for _, source in found[k : k + 5])
+        exec(numbers, space)
+        exec(stub, space)
+        for source in (check, hidden):
+            with pytest.raises(NotImplementedError):
+                exec(source, space)
+        name = signature(stub)[0]
+        exec(solution, space)
+        exec(check, space)
+        exec(hidden, space)
+        right = space[name]
+        space[name] = lambda *given, right=right: 1.001 * np.asarray(right(*given), dtype=float)
+        for source in (check, hidden):  # one per mille off
+            with pytest.raises(AssertionError):
+                exec(source, space)
+
+
+def test_numbers_belong_to_a_name():
+    given = {"share": (0.0, 1.0), "sizes": (3, 5, 200), "shares": (0.5, 1, 4)}
+    one, two = numbers("Ada", "ex", **given), numbers("Emmy", "ex", **given)
+    assert vars(one).keys() == given.keys()
+    assert one.share == numbers(" ADA ", "ex", share=(0.0, 1.0)).share != two.share
+    assert one.share != numbers("Ada", "other", share=(0.0, 1.0)).share
+    assert set(one.sizes) == {3, 4, 5}
+    assert isinstance(one.share, float)
+    assert np.all((one.shares >= 0.5) & (one.shares <= 1))
+    for name, ranges in (("", {}), (" ", {}), ("Ada", {"share": (1, 1)})):
+        with pytest.raises(ValueError, match=r"name|range"):
+            numbers(name, "ex", **ranges)
+
+
+def test_agrees_says_where_and_not_what(capsys):
+    agrees([1, 2.0000000001], [1, 2])
+    assert capsys.readouterr().out == "2 values agree\n"
+    agrees(3, 3.0)
+    for answer, words in (
+        ([1, 2.5], "1 of 2 values are off, the first at place 1"),
+        ([1, np.nan], "1 of 2 values are off, the first at place 1"),
+        ([1], r"the answer has the shape \(1,\), not \(2,\)"),
+        ("two", "the answer is not made of numbers"),
+        (None, r"the answer has the shape \(\), not \(2,\)"),
+    ):
+        with pytest.raises(AssertionError, match=words):
+            agrees(answer, [1, 2])
