@@ -268,7 +268,8 @@ def _pair(options) -> int:
 def _student(options) -> int:
     import nbformat
 
-    from stlcore.pages.runner import find_page, student_version
+    from stlcore.pages.course import student_version
+    from stlcore.pages.runner import find_page
 
     if options.output.suffix != ".ipynb":
         raise UsageError(f"the output must be a notebook (.ipynb), not {options.output.name}")

@@ -9,6 +9,7 @@ __getattr__, __all__ = hand_on(
     __name__,
     {
         "claims": ["Claim", "ClaimError", "Claims"],
+        "exercise": ["agrees", "numbers"],
         "figures": ["as_array", "exact_curve", "mean_band", "theme"],
         "page": ["Page"],
         "parameters": [

@@ -54,7 +54,6 @@ __all__ = [
     "read_record",
     "run_page",
     "sources",
-    "student_version",
 ]
 
 # Papermill complains of parameters that it cannot read (`by_profile`), and says on stderr
@@ -492,19 +491,3 @@ def pair(page: NotebookPage) -> dict[Path, str]:
     text = jupytext.writes(page.notebook, fmt="md:myst")
     twin = nbformat.writes(_numbered(jupytext.reads(text, fmt="md:myst"))) + "\n"
     return {page.path: text, page.path.with_suffix(".ipynb"): twin}
-
-
-def student_version(page: NotebookPage) -> nbformat.NotebookNode:
-    """The page without solutions and outputs, for coursework.
-
-    Cells tagged ``solution`` go, and so does every ``solution`` directive.
-    """
-    notebook = nbformat.from_dict(page.notebook)
-    notebook.cells = [c for c in notebook.cells if "solution" not in c.metadata.get("tags", [])]
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            cell.source = re.sub(
-                r"^(`{3,})\{solution\}.*?^\1\s*$", "", cell.source, flags=re.DOTALL | re.MULTILINE
-            )
-    notebook.cells = [c for c in notebook.cells if c.source.strip()]
-    return notebook

@@ -11,7 +11,7 @@ import yaml
 
 from stlcore.pages.parameters import by_profile, check_value
 from stlcore.pages.repository import ROOT
-from stlcore.pages.runner import NotebookPage, pages, pair, student_version
+from stlcore.pages.runner import NotebookPage, pages, pair
 from stlcore.pages.sources import find_source
 
 PAGES = pages()
@@ -220,22 +220,6 @@ def test_exercises_have_folded_solutions(page):
     for label, body in solutions:
         assert option(body, "class") == "dropdown", f"the solution of {label} is not folded"
         assert len(re.sub(r"^:\w+:.*$", "", body, flags=re.M).strip()) > 20
-
-
-def test_student_version_holds_no_solution(page):
-    text = nbformat.writes(student_version(page))
-    assert "{solution" not in text
-    for _, body in directives(prose(page), "solution"):
-        longest = max(body.splitlines(), key=len)
-        assert longest not in prose_of(text)
-    for _, body in directives(prose(page), "exercise"):
-        assert max(body.splitlines(), key=len) in prose_of(text)
-
-
-def prose_of(notebook: str) -> str:
-    return "\n".join(
-        c.source for c in nbformat.reads(notebook, as_version=4).cells if c.cell_type == "markdown"
-    )
 
 
 def page_labels(page) -> list[str]:

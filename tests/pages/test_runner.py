@@ -26,7 +26,6 @@ from stlcore.pages.runner import (
     read_record,
     run_page,
     sources,
-    student_version,
 )
 
 # --- Finding pages ---------------------------------------------------------------------------
@@ -337,7 +336,7 @@ def test_kept_results_come_back(executed, project):
     assert keep_results(find_page("c90"), {**record, "results": {}}) == []
 
 
-# --- Twins and student versions --------------------------------------------------------------
+# --- Twins -----------------------------------------------------------------------------------
 
 
 def test_pair(project):
@@ -355,36 +354,6 @@ def test_pair(project):
     assert pair(NotebookPage(page.path)) == files
     again = jupytext.reads(text, fmt="md:myst")
     assert [c.source for c in again.cells] == [c.source for c in notebook.cells]
-
-
-def test_student_version(project):
-    page = find_page("c90")
-    before = nbformat.writes(page.notebook)
-    student = student_version(page)
-    text = nbformat.writes(student)
-    nbformat.validate(student)
-    assert "secret" not in text
-    assert "{solution}" not in text
-    assert "How large is it?" in text
-    assert "The end." in text
-    assert "page.finish()" in text
-    assert outputs(student) == []
-    assert nbformat.writes(page.notebook) == before
-
-
-def test_student_version_keeps_what_stands_around_a_solution(tmp_path):
-    path = tmp_path / "c92_around.md"
-    path.write_text(
-        "# Title\n\nBefore.\n\n```{solution} one\n$1$\n```\n\nBetween.\n\n"
-        "`````{solution} two\n````{note}\n```\ncode\n```\n````\n`````\n\nAfter.\n"
-    )
-    (cell,) = student_version(NotebookPage(path)).cells
-    assert [line for line in cell.source.splitlines() if line] == [
-        "# Title",
-        "Before.",
-        "Between.",
-        "After.",
-    ]
 
 
 def test_a_page_is_found_by_its_file_name_too():

@@ -1,0 +1,237 @@
+"""What a student gets of a page: readable in plain Jupyter, without answers, and it runs."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import re
+import subprocess
+import sys
+
+import nbformat
+import numpy as np
+import pytest
+
+from stlcore.pages.course import names, student_version
+from stlcore.pages.exercise import agrees, numbers
+from stlcore.pages.plain import BLANK, plain
+from stlcore.pages.repository import ROOT
+from stlcore.pages.runner import NotebookPage, find_page, pages
+
+PAGES = pages()
+
+
+@pytest.fixture(params=PAGES, ids=lambda page: page.name)
+def page(request):
+    return request.param
+
+
+@pytest.fixture
+def student(page):
+    return student_version(page)
+
+
+def prose(notebook) -> str:
+    return "\n\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
+
+
+# --- Plain Jupyter ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("made", [student_version, lambda p: plain(p.notebook, p.id)])
+def test_no_directive_and_no_role_is_left(page, made):
+    notebook = made(page)
+    nbformat.validate(notebook)
+    text = prose(notebook)
+    assert not re.findall(r"(?m)^(?:`{3,}|:{3,})\{.*", text)
+    assert not re.findall(r"\{[\w:-]+\}`", text)
+    assert not re.findall(
+        r"(?m)^:[\w-]+:|^\([\w-]+\)=|\[\[\w+(?::[^\]]*)?\]\]", re.sub("`[^`]*`", "", text)
+    )
+    for cell in notebook.cells:
+        assert "mystnb" not in cell.metadata
+
+
+def test_what_the_book_folds_is_folded(student):
+    for cell in student.cells:
+        if "hide-input" in cell.metadata.get("tags", []):
+            assert cell.metadata["jupyter"]["source_hidden"] is True
+
+
+def test_every_statement_and_exercise_has_a_heading(page, student):
+    for word in ("exercise", "prf:theorem", "prf:proposition"):
+        count = page.path.read_text(encoding="utf-8").count(f"```{{{word}}}")
+        heading = word.removeprefix("prf:").capitalize()
+        assert len(re.findall(rf"(?m)^\*\*{heading} \d", prose(student))) == count
+
+
+def test_values_stand_where_a_run_gives_them():
+    page = find_page("c02")
+    assert f"both say {BLANK} (`last`)" in prose(plain(page.notebook, page.id))
+    text = prose(plain(page.notebook, page.id, {"last": 0.25, "gap": 1e-17, "ratio": 2}))
+    assert "both say 0.2500000000; over all rounds they differ by at most 1.0e-17" in text
+    assert BLANK not in text
+
+
+def test_an_unknown_role_is_a_mistake():
+    cell = nbformat.v4.new_markdown_cell("{magic}`x`")
+    with pytest.raises(ValueError, match="the role 'magic' has no plain form"):
+        plain(nbformat.v4.new_notebook(cells=[cell]), "C-02")
+
+
+# --- Student versions ------------------------------------------------------------------------
+
+
+def test_student_version(project):
+    page = find_page("c90")
+    before = nbformat.writes(page.notebook)
+    student = student_version(page)
+    text = nbformat.writes(student)
+    nbformat.validate(student)
+    assert "secret" not in text
+    assert "{solution}" not in text
+    assert "How large is it?" in text
+    assert "The end." in text
+    assert "page.finish()" not in text
+    assert not any(cell.get("outputs") for cell in student.cells)
+    assert nbformat.writes(page.notebook) == before
+
+
+def test_student_version_keeps_what_stands_around_a_solution(tmp_path):
+    path = tmp_path / "c92_around.md"
+    path.write_text(
+        "# Title\n\nBefore.\n\n```{solution} one\n$1$\n```\n\nBetween.\n\n"
+        "`````{solution} two\n````{note}\n```\ncode\n```\n````\n`````\n\nAfter.\n"
+    )
+    (cell,) = student_version(NotebookPage(path)).cells
+    assert [line for line in cell.source.splitlines() if line] == [
+        "# Title",
+        "Before.",
+        "Between.",
+        "After.",
+    ]
+
+
+def test_no_claim_is_left_and_no_name_is_missing(student):
+    """Nothing that is left out is needed by what is left; a function's names may come later."""
+    code = [cell.source for cell in student.cells if cell.cell_type == "code"]
+    assert not any("page.finish" in source or "claims." in source for source in code)
+    bound = set(dir(builtins)).union(*(names(source)[0] for source in code))
+    for source in code:
+        assert not names(source)[1] - bound
+
+
+@pytest.mark.parametrize("name", ["c02", "a01"])
+def test_a_student_version_runs_outside_the_repository(name, tmp_path):
+    """With a copy of the package alone, as where it is installed."""
+    nbformat.write(student_version(find_page(name)), tmp_path / "page.ipynb")
+    subprocess.run(["cp", "-r", ROOT / "stlcore", tmp_path / "stlcore"], check=True)
+    code = (
+        "import nbformat, nbclient\n"
+        "notebook = nbformat.read('page.ipynb', as_version=4)\n"
+        "nbclient.NotebookClient(notebook, kernel_name='python3', timeout=300).execute()\n"
+        "import stlcore; print(stlcore.__file__)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().startswith(str(tmp_path))
+
+
+# --- Exercises on code -----------------------------------------------------------------------
+
+ORDER = ["numbers", "stub", "solution", "check", "hidden-check"]
+
+
+def exercise_cells(page) -> list[tuple[str, str]]:
+    """Kind and source of the cells of the page's exercises on code."""
+    return [
+        (kind, cell.source)
+        for cell in page.notebook.cells
+        for kind in ORDER
+        if kind in cell.metadata.get("tags", [])
+    ]
+
+
+CODED = [page for page in PAGES if exercise_cells(page)]
+
+
+@pytest.fixture(params=CODED, ids=lambda page: page.name)
+def coded(request):
+    return request.param
+
+
+def signature(code: str) -> tuple[str, str]:
+    (function,) = ast.parse(code).body
+    assert isinstance(function, ast.FunctionDef)
+    return function.name, ast.unparse(function.args)
+
+
+def test_an_exercise_on_code_has_all_its_cells_in_order(coded):
+    found = exercise_cells(coded)
+    assert [kind for kind, _ in found] == ORDER * (len(found) // len(ORDER))
+    for k in range(0, len(found), len(ORDER)):
+        stub, solution = found[k + 1][1], found[k + 2][1]
+        assert signature(stub) == signature(solution)
+        (function,) = ast.parse(stub).body
+        assert ast.get_docstring(function)
+        assert ast.unparse(function.body[-1]) == "raise NotImplementedError"
+
+
+def test_its_checks_pass_the_solution_and_nothing_less(coded, capsys):
+    """The page's imports are all they need, so that an exercise can be done without a run."""
+    imports = next(c.source for c in coded.notebook.cells if c.cell_type == "code")
+    space: dict = {}
+    exec(imports, space)
+    found = exercise_cells(coded)
+    for k in range(0, len(found), len(ORDER)):
+        numbers, stub, solution, check, hidden = (source for _, source in found[k : k + 5])
+        exec(numbers, space)
+        exec(stub, space)
+        for source in (check, hidden):
+            with pytest.raises(NotImplementedError):
+                exec(source, space)
+        name = signature(stub)[0]
+        exec(solution, space)
+        exec(check, space)
+        exec(hidden, space)
+        right = space[name]
+        space[name] = lambda *given, right=right: 1.001 * np.asarray(right(*given), dtype=float)
+        for source in (check, hidden):  # one per mille off
+            with pytest.raises(AssertionError):
+                exec(source, space)
+
+
+def test_numbers_belong_to_a_name():
+    given = {"share": (0.0, 1.0), "sizes": (3, 5, 200), "shares": (0.5, 1, 4)}
+    one, two = numbers("Ada", "ex", **given), numbers("Emmy", "ex", **given)
+    assert vars(one).keys() == given.keys()
+    assert one.share == numbers(" ADA ", "ex", share=(0.0, 1.0)).share != two.share
+    assert one.share != numbers("Ada", "other", share=(0.0, 1.0)).share
+    assert set(one.sizes) == {3, 4, 5}
+    assert isinstance(one.share, float)
+    assert np.all((one.shares >= 0.5) & (one.shares <= 1))
+    for name, ranges in (("", {}), (" ", {}), ("Ada", {"share": (1, 1)})):
+        with pytest.raises(ValueError, match=r"name|range"):
+            numbers(name, "ex", **ranges)
+
+
+def test_agrees_says_where_and_not_what(capsys):
+    agrees([1, 2.0000000001], [1, 2])
+    assert capsys.readouterr().out == "2 values agree\n"
+    agrees(3, 3.0)
+    for answer, words in (
+        ([1, 2.5], "1 of 2 values are off, the first at place 1"),
+        ([1, np.nan], "1 of 2 values are off, the first at place 1"),
+        ([1], r"the answer has the shape \(1,\), not \(2,\)"),
+        ("two", "the answer is not made of numbers"),
+        (None, r"the answer has the shape \(\), not \(2,\)"),
+    ):
+        with pytest.raises(AssertionError, match=words):
+            agrees(answer, [1, 2])
