@@ -1,12 +1,17 @@
-"""Distances between two laws of which only samples are known, in any dimension."""
+"""Distances between two laws of which only samples are known, in any dimension.
+
+Distances of all pairs are computed some rows at a time, so that memory grows with the number
+of points and not with its square.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from scipy.spatial.distance import cdist, pdist
+from scipy.spatial.distance import cdist
 
 from stlcore.checks import check_count
 from stlcore.lazy import extra
@@ -14,19 +19,10 @@ from stlcore.lazy import extra
 with extra("images"):
     from sklearn.neighbors import NearestNeighbors
 
-__all__ = ["Fidelity", "MmdTest", "fidelity", "median_distance", "mmd_squared", "mmd_test"]
+__all__ = ["Fidelity", "MmdTest", "fidelity", "mmd_squared", "mmd_test"]
 
-
-def median_distance(points) -> float:
-    """Median distance of two different points of a sample: the usual bandwidth of a kernel.
-
-    Raises ValueError unless there are two points that differ, all finite.
-    """
-    (points,) = _samples(2, points=points)
-    median = float(np.median(pdist(points)))
-    if median == 0:
-        raise ValueError("the median distance is 0: at least half the pairs are equal")
-    return median
+#: Pairs of points whose distances are in memory at once: 64 MB of them.
+PAIRS = 2**23
 
 
 # --- maximum mean discrepancy ----------------------------------------------------------------
@@ -66,8 +62,8 @@ def mmd_squared(x, y, bandwidth: float) -> float:
     -----
     Gretton, Borgwardt, Rasch, Schölkopf and Smola (2012), equation 3.
     """
-    kernel, n = _pooled_kernel(x, y, bandwidth)
-    return float(_discrepancies(kernel, (np.arange(len(kernel)) < n)[:, None])[0])
+    pooled, n = _pooled(x, y, bandwidth)
+    return float(_discrepancies(pooled, (np.arange(len(pooled)) < n)[:, None], bandwidth)[0])
 
 
 def mmd_test(
@@ -96,36 +92,47 @@ def mmd_test(
         from 1 up.
     """
     permutations = check_count("permutations", permutations)
-    kernel, n = _pooled_kernel(x, y, bandwidth)
-    labels = np.zeros((len(kernel), permutations + 1))
-    labels[:n] = 1
+    pooled, n = _pooled(x, y, bandwidth)
+    labels = np.zeros((len(pooled), permutations + 1), dtype=bool)
+    labels[:n] = True
     labels[:, 1:] = rng.permuted(labels[:, 1:], axis=0)
-    found = _discrepancies(kernel, labels)
+    found = _discrepancies(pooled, labels, bandwidth)
     # Relabellings that only rename equal points must count, whatever the rounding.
     at_least = found >= found[0] - 1e-12
     return MmdTest(float(found[0]), float(at_least.mean()))
 
 
-def _pooled_kernel(x, y, bandwidth: float) -> tuple[np.ndarray, int]:
-    """Kernel matrix of both samples together, its diagonal 0, and the size of the first."""
+def _pooled(x, y, bandwidth: float) -> tuple[np.ndarray, int]:
+    """Both samples together, and the size of the first."""
     x, y = _samples(2, x=x, y=y)
     if not 0 < bandwidth < math.inf:
         raise ValueError(f"the bandwidth must be a finite number above 0, not {bandwidth!r}")
-    pooled = np.concatenate([x, y])
-    kernel = np.exp(-cdist(pooled, pooled, "sqeuclidean") / (2 * bandwidth**2))
-    np.fill_diagonal(kernel, 0.0)
-    return kernel, len(x)
+    return np.concatenate([x, y]), len(x)
 
 
-def _discrepancies(kernel: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def _discrepancies(points: np.ndarray, labels: np.ndarray, bandwidth: float) -> np.ndarray:
     """The estimate for each column of ``labels``, which marks the points of the first sample."""
     labels = labels.astype(float)
     n = labels[:, 0].sum()
     m = len(labels) - n
-    within_first = (labels * (kernel @ labels)).sum(axis=0)
-    across = kernel.sum(axis=1) @ labels - within_first
-    within_second = kernel.sum() - within_first - 2 * across
+    within_first, of_first, total = 0.0, 0.0, 0.0
+    for rows in _blocks(len(points), len(points)):
+        kernel = cdist(points[rows], points, "sqeuclidean")
+        np.exp(kernel / (-2 * bandwidth**2), out=kernel)
+        kernel[np.arange(len(kernel)), np.arange(rows.start, rows.stop)] = 0.0  # pairs of two
+        within_first = within_first + (labels[rows] * (kernel @ labels)).sum(axis=0)
+        sums = kernel.sum(axis=1)
+        of_first, total = of_first + sums @ labels[rows], total + sums.sum()
+    across = of_first - within_first
+    within_second = total - within_first - 2 * across
     return within_first / (n * (n - 1)) + within_second / (m * (m - 1)) - 2 * across / (n * m)
+
+
+def _blocks(count: int, columns: int) -> Iterator[slice]:
+    """Rows of a table of pairs, as many at a time as fit in memory."""
+    step = max(1, PAIRS // columns)
+    for start in range(0, count, step):
+        yield slice(start, min(start + step, count))
 
 
 # --- neighbours ------------------------------------------------------------------------------
@@ -168,14 +175,20 @@ def fidelity(real, generated, *, neighbours: int = 5) -> Fidelity:
     """
     k = check_count("neighbours", neighbours)
     real, generated = _samples(k + 1, real=real, generated=generated)
-    distances = cdist(real, generated)
-    in_ball_of_real = distances <= _radii(real, k)[:, None]
-    in_ball_of_generated = distances <= _radii(generated, k)
+    radii = _radii(real, k), _radii(generated, k)
+    balls = np.zeros(len(generated), dtype=int)  # of real points, around each generated one
+    recalled, covered = np.zeros((2, len(real)), dtype=bool)
+    for rows in _blocks(len(real), len(generated)):
+        distances = cdist(real[rows], generated)
+        inside = distances <= radii[0][rows, None]
+        balls += inside.sum(axis=0)
+        covered[rows] = inside.any(axis=1)
+        recalled[rows] = (distances <= radii[1]).any(axis=1)
     return Fidelity(
-        precision=float(in_ball_of_real.any(axis=0).mean()),
-        recall=float(in_ball_of_generated.any(axis=1).mean()),
-        density=float(in_ball_of_real.sum(axis=0).mean() / k),
-        coverage=float(in_ball_of_real.any(axis=1).mean()),
+        precision=float((balls > 0).mean()),
+        recall=float(recalled.mean()),
+        density=float(balls.mean() / k),
+        coverage=float(covered.mean()),
     )
 
 

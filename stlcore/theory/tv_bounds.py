@@ -185,6 +185,11 @@ def _check_rate(rate: float) -> None:
         raise ValueError(f"the rate must lie in (0, 1), not {rate!r}")
 
 
+def _check_floor(floor: float) -> None:
+    if not 0 <= floor < math.inf:
+        raise ValueError(f"the floor must be finite and not negative, not {floor!r}")
+
+
 def _check_amount(lam) -> np.ndarray:
     lam = np.asarray(lam, dtype=float)
     if not np.all(lam >= 0):
@@ -192,14 +197,18 @@ def _check_amount(lam) -> np.ndarray:
     return lam
 
 
-def phase_curve(lam, i: int, rate: float = 0.25, *, first_grows: bool = True) -> np.ndarray:
+def phase_curve(
+    lam, i: int, rate: float = 0.25, *, first_grows: bool = True, floor: float = 0.0
+) -> np.ndarray:
     r"""The bound against the amount of synthetic data, :math:`g_i(\lambda)`.
 
     Each generation is trained on n real and :math:`\lambda n` synthetic points of the
     generation before, with an error :math:`C(n(1+\lambda))^{-a}`; then
     :math:`D_{i+1}\le Cn^{-a}g_i(\lambda)`. With :math:`x=1+\lambda` and :math:`r=1-1/x`,
     :math:`g_i=x^{1-a}(1-r^{i+1})` if generation 1 has :math:`nx` points too, which can only
-    be real, and :math:`g_i=r^i+x^{1-a}(1-r^i)` if it has the n real points alone.
+    be real, and :math:`g_i=r^i+x^{1-a}(1-r^i)` if it has the n real points alone. With a floor
+    f, that is an error :math:`C((n(1+\lambda))^{-a}+fn^{-a})`, the factors :math:`x^{-a}` become
+    :math:`x^{-a}+f`, and that of generation 1 in the second version, 1, becomes 1 + f.
 
     Parameters
     ----------
@@ -211,6 +220,8 @@ def phase_curve(lam, i: int, rate: float = 0.25, *, first_grows: bool = True) ->
         Exponent a of the error in the sample size; 1/4 in paper B.
     first_grows : bool
         Whether generation 1 is trained on :math:`n(1+\lambda)` real points, or on n.
+    floor : float
+        f, what no sample size removes, in units of the error of n points.
 
     Notes
     -----
@@ -218,12 +229,14 @@ def phase_curve(lam, i: int, rate: float = 0.25, *, first_grows: bool = True) ->
     """
     check_count("the generation i", i)
     _check_rate(rate)
+    _check_floor(floor)
     x = 1 + _check_amount(lam)
+    error = x ** (1 - rate) + floor * x  # of one generation, times x
     with np.errstate(divide="ignore"):
         log_share = np.log1p(-1 / x)
     if first_grows:
-        return -(x ** (1 - rate)) * np.expm1((i + 1) * log_share)
-    return np.exp(i * log_share) - x ** (1 - rate) * np.expm1(i * log_share)
+        return -error * np.expm1((i + 1) * log_share)
+    return (1 + floor) * np.exp(i * log_share) - error * np.expm1(i * log_share)
 
 
 def phase_peak(i: int, rate: float = 0.25, *, first_grows: bool = True) -> float:
@@ -261,28 +274,48 @@ def phase_peak(i: int, rate: float = 0.25, *, first_grows: bool = True) -> float
     return 1 / math.expm1(math.exp(root))
 
 
-def phase_peak_expansion(i: int, rate: float = 0.25) -> float:
-    r"""Expansion of :math:`\lambda'(i)` by Lambert's W, up to O(1/i).
+def phase_peak_expansion(i: int, rate: float = 0.25, *, first_grows: bool = True) -> float:
+    r"""Expansion of the maximum of the phase curve by Lambert's W.
 
-    :math:`\frac{i+1}{u^*}-1-\frac{1+a-u^*}{2(u^*-a)}` with
-    :math:`u^*=-(1-a)-W_{-1}(-(1-a)e^{-(1-a)})`. Derived here.
+    With :math:`u^*=-(1-a)-W_{-1}(-(1-a)e^{-(1-a)})` it is
+    :math:`\frac{i+1}{u^*}-1-\frac{1+a-u^*}{2(u^*-a)}` up to O(1/i) or, if generation 1 has the
+    n real points alone, :math:`\frac i{u^*}+\frac1{u^*-a}\bigl(\frac i{u^*}\bigr)^a` up to
+    :math:`O(1+i^{2a-1})`. Derived here.
     """
     check_count("the generation i", i)
     _check_rate(rate)
     u = -(1 - rate) - lambertw(-(1 - rate) * math.exp(-(1 - rate)), -1).real
+    if not first_grows:
+        return float(i / u + (i / u) ** rate / (u - rate))
     return float((i + 1) / u - 1 - (1 + rate - u) / (2 * (u - rate)))
 
 
-def phase_break_even(i: int, rate: float = 0.25) -> float:
+def phase_break_even(i: int, rate: float = 0.25, *, floor: float = 0.0) -> float:
     r"""The amount of synthetic data beyond which the bound is below that without any.
 
-    The root of :math:`g_i(\lambda)=1` above the peak; about :math:`(i+1)^{1/a}`. Derived here.
+    The root of :math:`g_i(\lambda)=g_i(0)` beyond the peak, generation 1 growing with the others.
+    It is about :math:`(i+1)^{1/a}` without a floor, and infinity for one of 1/i or more.
+    Derived here.
+
+    Parameters
+    ----------
+    i, rate, floor
+        As in :func:`phase_curve`.
     """
-    peak = phase_peak(i, rate)
-    if math.log(i + 1) / rate > 700:
+    check_count("the generation i", i)
+    _check_rate(rate)
+    _check_floor(floor)
+    if floor * i >= 1:
+        return math.inf
+    high = math.log(2 * (i + 1) / (1 - floor * i)) / rate
+    if high > 700:
         raise ValueError("the break-even point is too large for a number")
-    high = 4 * max(peak, (i + 1) ** (1 / rate))
-    return brentq(lambda lam: float(phase_curve(lam, i, rate)) - 1, peak, high, rtol=1e-14)
+
+    def excess(log_amount: float) -> float:
+        return float(phase_curve(math.exp(log_amount), i, rate, floor=floor)) - 1 - floor
+
+    # There (i + 1) x^-a < 1 - floor i, so the bound, at most (i + 1) (x^-a + floor), is lower.
+    return math.exp(brentq(excess, math.log(phase_peak(i, rate)), high, xtol=1e-14, rtol=1e-14))
 
 
 def gaussian_phase(lam, i: int, fresh: bool) -> np.ndarray:

@@ -1,12 +1,14 @@
 """Distances of samples: hand-made sets, brute force, and the law of the permutation p-value."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
 from scipy.stats import binom
 
-from stlcore.metrics.two_samples import fidelity, median_distance, mmd_squared, mmd_test
+from stlcore.metrics import two_samples
+from stlcore.metrics.two_samples import fidelity, mmd_squared, mmd_test
 from stlcore.streams import stream
 
 LEVEL = 1e-5  # false alarm of one statistical test here
@@ -70,9 +72,9 @@ def test_the_p_value_is_uniform_under_equal_laws():
 def test_different_laws_are_told_apart():
     rng = stream(1, "power")
     x, y = rng.standard_normal((60, 2)), 1.2 + rng.standard_normal((50, 2))
-    result = mmd_test(x, y, median_distance(x), rng, permutations=199)
+    result = mmd_test(x, y, 1.5, rng, permutations=199)
     assert result.p_value == pytest.approx(1 / 200)
-    assert result.squared == pytest.approx(mmd_squared(x, y, median_distance(x)))
+    assert result.squared == pytest.approx(mmd_squared(x, y, 1.5))
 
 
 def test_equal_points_give_the_largest_p_value():
@@ -80,10 +82,33 @@ def test_equal_points_give_the_largest_p_value():
     assert mmd_test(same, same, 1.0, stream(1, "same"), permutations=9).p_value == 1
 
 
-def test_median_distance_by_hand():
-    assert median_distance([[0.0], [1.0], [3.0]]) == 2.0
-    with pytest.raises(ValueError, match="median distance is 0"):
-        median_distance([[1.0], [1.0], [1.0]])
+@pytest.mark.parametrize("pairs", [1, 100, 137, 2000])
+def test_some_rows_at_a_time_give_the_same(monkeypatch, pairs):
+    rng = stream(1, "blocks")
+    x, y = rng.standard_normal((43, 2)), 0.3 + rng.standard_normal((37, 2))
+
+    def measures():
+        test = mmd_test(x, y, 0.8, stream(1, "relabelled"), permutations=30)
+        return [*test, mmd_squared(x, y, 0.8), *fidelity(x, y)]
+
+    at_once = measures()
+    monkeypatch.setattr(two_samples, "PAIRS", pairs)
+    assert measures() == pytest.approx(at_once, rel=1e-9, abs=1e-12)
+
+
+def test_memory_does_not_grow_with_the_square(monkeypatch):
+    """All pairs of 6000 points would take 288 MB; a block of 2^17 of them takes 1 MB."""
+    monkeypatch.setattr(two_samples, "PAIRS", 2**17)
+    rng = stream(1, "memory")
+    x, y = rng.standard_normal((2, 3000, 1))
+    tracemalloc.start()
+    try:
+        mmd_test(x, y, 1.0, rng, permutations=9)
+        fidelity(x, y)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 12e6
 
 
 def test_neighbours_by_hand():

@@ -375,6 +375,44 @@ def test_break_even():
     assert phase_break_even(400) == pytest.approx(401**4, rel=1e-6)
 
 
+@pytest.mark.parametrize("rate", [0.25, 0.4, 0.5])
+def test_expansion_of_the_second_peak_errs_by_a_constant(rate):
+    i = 10 ** np.arange(1, 7)
+    peaks = np.array([phase_peak(int(j), rate, first_grows=False) for j in i])
+    gap = peaks - [phase_peak_expansion(int(j), rate, first_grows=False) for j in i]
+    assert np.abs(gap).max() < 2.5
+    assert abs(gap[-1] - gap[-2]) < 0.1  # it settles
+
+
+@pytest.mark.parametrize("i", [1, 2, 10])
+@pytest.mark.parametrize("floor", [0.0, 0.03, 0.5, 2.0])
+def test_phase_curve_with_a_floor_is_the_bound_with_these_errors(i, floor):
+    lam, rate = 3.7, 0.25
+    x, r = 1 + lam, lam / (1 + lam)
+    later = x**-rate + floor
+    for first, first_grows in ((later, True), (1 + floor, False)):
+        steps = [first] + [later] * i
+        expected = sum(r ** (i - k) * step for k, step in enumerate(steps))
+        found = phase_curve(lam, i, rate, first_grows=first_grows, floor=floor)
+        assert found == pytest.approx(expected, rel=1e-13)
+        assert phase_curve(0, i, rate, first_grows=first_grows, floor=floor) == 1 + floor
+
+
+@pytest.mark.parametrize("i", [1, 2, 10, 100])
+@pytest.mark.parametrize("rate", [0.25, 0.5])
+def test_break_even_ends_where_the_floor_is_one_over_i(i, rate):
+    lam = np.geomspace(1e-3, 1e18, 4000)
+    for floor in (0.3 / i, 0.9 / i):
+        even = phase_break_even(i, rate, floor=floor)
+        gain = phase_curve(lam, i, rate, floor=floor) - 1 - floor
+        np.testing.assert_array_equal(gain < 0, lam > even)
+        assert even > phase_break_even(i, rate)
+    for floor in (1 / i, 1.1 / i, 5.0):
+        assert phase_break_even(i, rate, floor=floor) == math.inf
+        # Rounding of 1e-16 times the larger numbers that cancel.
+        assert (phase_curve(lam, i, rate, floor=floor) >= (1 + floor) * (1 - 1e-14)).all()
+
+
 def test_peak_height():
     """g at its peak grows like (i + 1)^{1 - a}."""
     a, u = 0.25, 0.5502007416590691
@@ -467,6 +505,8 @@ def test_gaussian_peak_is_slower_than_linear():
         (lambda: phase_peak_expansion(3, 1.0), r"rate must lie in \(0, 1\)"),
         (lambda: phase_break_even(3, -1.0), r"rate must lie in \(0, 1\)"),
         (lambda: phase_break_even(100, 0.001), "too large for a number"),
+        (lambda: phase_break_even(3, floor=-0.1), "floor must be finite and not negative"),
+        (lambda: phase_curve(1.0, 3, floor=math.inf), "floor must be finite and not negative"),
         (lambda: gaussian_phase_peak(0), "generation i must be a whole number from 1 up"),
     ],
 )
