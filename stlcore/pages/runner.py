@@ -131,7 +131,7 @@ def _numbered(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 def pages() -> list[NotebookPage]:
     """All pages, in the order of their names."""
-    found = repository.ROOT.glob("notebooks/*/[abcg][0-9][0-9]_*.md")
+    found = repository.ROOT.glob("notebooks/*/[abcgn][0-9][0-9]_*.md")
     return sorted(map(NotebookPage, found), key=lambda page: page.name)
 
 
