@@ -11,6 +11,7 @@ cycle                      training law of round t >= 2                paper
 ``balanced()``             1/t of truth and of every generation        B
 ``general(alpha, beta)``   any weights                                 B
 ``fixed_real(share)``      a share of the *first* real set, re-used    A
+``coevolving(...)``        a truth that follows the models, and t-1    none
 =========================  ==========================================  ===========
 
 Four modifiers apply to all of them: :meth:`Cycle.accumulated` (train on everything drawn
@@ -40,6 +41,7 @@ __all__ = [
     "Selection",
     "Weights",
     "balanced",
+    "coevolving",
     "filtered_share",
     "fixed_real",
     "fresh_mixture",
@@ -301,6 +303,24 @@ class _Balanced(Cycle):
 
 
 @dataclass(frozen=True)
+class _Coevolving(Cycle):
+    share: float = 1.0
+    kappa: float = 0.0
+    archive: float = 0.0
+
+    lookback = None
+
+    def mixture(self, t: int) -> Weights:
+        old = (1 - self.kappa) ** np.arange(t - 1)[::-1]  # of what each generation left behind
+        generations = self.share * self.kappa * old
+        generations[-1] += 1 - self.share
+        fresh = self.share * (1 - self.kappa) ** (t - 1)
+        return Weights(
+            self.archive + (1 - self.archive) * fresh, 0.0, (1 - self.archive) * generations
+        )
+
+
+@dataclass(frozen=True)
 class _General(Cycle):
     alpha: tuple[float, ...] = ()
     beta: tuple[tuple[float, ...], ...] = ()
@@ -381,3 +401,31 @@ def fixed_real(share: Share | float) -> Cycle:
     its synthetic items.
     """
     return _FixedReal(share=as_share(share))
+
+
+def coevolving(share: float, kappa: float, archive: float = 0.0) -> Cycle:
+    r"""Real data come from a truth that follows the models, for people read what they write.
+
+    The truth moves as :math:`\theta^*_t=(1-\kappa)\theta^*_{t-1}+\kappa m_{t-1}`, and round t
+    draws from :math:`\alpha\theta^*_t+(1-\alpha)m_{t-1}`. Written out, this is a mixture of
+    the first truth, with weight :math:`\alpha(1-\kappa)^{t-1}`, and of all generations.
+
+    Parameters
+    ----------
+    share : float
+        :math:`\alpha`, the share of what the present truth writes.
+    kappa : float
+        How far the truth moves towards the last model in a round.
+    archive : float
+        A share of every round that is drawn from the first truth instead.
+
+    Raises
+    ------
+    ValueError
+        If one of them is outside [0, 1].
+    """
+    return _Coevolving(
+        share=float(check_share(share)),
+        kappa=float(check_share(kappa, "kappa")),
+        archive=float(check_share(archive, "the archive's share")),
+    )

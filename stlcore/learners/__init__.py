@@ -9,6 +9,7 @@ from stlcore.lazy import hand_on
 __getattr__, __all__ = hand_on(
     __name__,
     {
+        "averaged": ["Averaged"],
         "base": [
             "Diverged",
             "FiniteTruth",
@@ -21,6 +22,8 @@ __getattr__, __all__ = hand_on(
         ],
         "categorical": ["Categorical", "NextToken", "check_law"],
         "checking": ["check_learner"],
+        "community": ["Community"],
+        "curated": ["Curated"],
         "diffusion": ["Diffusion"],
         "each": ["Each"],
         "gaussian": ["Gaussian", "GaussianMean", "Normal"],

@@ -87,6 +87,10 @@ class Categorical:
         """Proportions, the maximum-likelihood fit."""
         return sample / sample.sum(axis=-1, keepdims=True)
 
+    def between(self, model, other, gain):
+        """The law that lies the part ``gain`` of the way from one to the other."""
+        return model + gain * (other - model)
+
     def pool(self, first, second):
         """Counts of both samples together."""
         return first + second

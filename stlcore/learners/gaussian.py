@@ -162,6 +162,10 @@ class GaussianMean(Gaussian):
         """Mean of the sample, with the true variance."""
         return Normal(sample.mean, self.truth.variance)
 
+    def between(self, model: Normal, other: Normal, gain: float) -> Normal:
+        """The law whose mean lies the part ``gain`` of the way from one to the other."""
+        return Normal(model.mean + gain * (other.mean - model.mean), self.truth.variance)
+
     def track(self, model: Normal) -> dict[str, np.ndarray]:
         """The fitted mean and two distances to the truth."""
         shift = model.mean - self.truth.mean

@@ -143,7 +143,7 @@ def _numbered(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 def pages() -> list[NotebookPage]:
     """All pages, in the order of their names."""
-    found = repository.ROOT.glob("notebooks/*/[abcg][0-9][0-9]_*.md")
+    found = repository.ROOT.glob("notebooks/*/[abcgn][0-9][0-9]_*.md")
     return sorted(map(NotebookPage, found), key=lambda page: page.name)
 
 
@@ -151,7 +151,7 @@ def find_page(name: str) -> NotebookPage:
     """The page called ``c10``, ``C-10``, by its file's name or path; UsageError without one."""
     path = Path(name)
     wanted = (path.stem if path.suffix in (".md", ".ipynb") else name).replace("-", "").lower()
-    wanted = re.sub(r"^([abcg])(\d)$", r"\g<1>0\2", wanted)
+    wanted = re.sub(r"^([abcgn])(\d)$", r"\g<1>0\2", wanted)
     known = pages()
     for page in known:
         if wanted in (page.name, page.path.stem.lower()):

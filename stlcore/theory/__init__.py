@@ -8,5 +8,6 @@ The module says whose theory it is, so names are imported from there:
 :mod:`~stlcore.theory.tv_bounds`, :mod:`~stlcore.theory.gaussian_loops`,
 :mod:`~stlcore.theory.kde` and :mod:`~stlcore.theory.diffusion` for paper B;
 :mod:`~stlcore.theory.recursive_stability`, :mod:`~stlcore.theory.linear_attention` and
-:mod:`~stlcore.theory.augmentation` for paper A.
+:mod:`~stlcore.theory.augmentation` for paper A; :mod:`~stlcore.theory.beyond` for what the
+papers leave open.
 """
