@@ -1,4 +1,4 @@
-"""The trained denoiser: what it learns, that repetitions do not meet, and checkpoints."""
+"""The trained denoisers: what it learns, that repetitions do not meet, and checkpoints."""
 
 import numpy as np
 import pytest
@@ -7,6 +7,7 @@ import torch
 from stlcore.cycles import balanced, fixed_real, full_synthetic
 from stlcore.learners.base import Resumes, Round
 from stlcore.learners.checking import check_learner
+from stlcore.learners.diffusion.convolutional import ConvolutionalDenoiser
 from stlcore.learners.diffusion.denoiser import Denoiser
 from stlcore.learners.diffusion.learner import Diffusion, EmpiricalLaw
 from stlcore.learners.diffusion.scores import LinearScore, Network, RandomFeatures
@@ -20,6 +21,10 @@ POINTS = np.repeat([[-1.5, 0.0], [1.5, 0.0]], 100, axis=0) + 0.1 * stream(
 
 def small(**settings):
     return Denoiser(24, 1, **({"steps": 300, "batch": 32, "rate": 5e-3} | settings))
+
+
+def convolutional(**settings):
+    return ConvolutionalDenoiser((2, 2), 4, 1, **({"steps": 3, "batch": 8} | settings))
 
 
 def learner(score, **settings):
@@ -38,6 +43,58 @@ def test_it_learns_two_clusters_that_no_normal_law_has(sampler):
     plain = normal.fit(normal.given(POINTS), None, Round(1, stream(1, "fit")))
     made = normal.generate(plain, 400, stream(1, "made"))[0]
     assert (np.abs(np.abs(made[:, 0]) - 1.5) < 0.5).mean() < 0.6
+
+
+def test_convolutions_learn_stripes_that_no_normal_law_has():
+    rng = stream(2, "stripes")
+    signs = rng.choice([-1.0, 1.0], size=(200, 4, 1)) * np.ones((1, 1, 4))
+    down = rng.random((200, 1, 1)) < 0.5
+    stripes = np.where(down, signs, signs.swapaxes(1, 2)).reshape(200, 16)
+    score = ConvolutionalDenoiser((4, 4), 16, 1, steps=400, batch=64, rate=1e-2, average=0.99)
+    own = Diffusion(EmpiricalLaw(stripes), score, cutoff=1e-3, steps=40)
+    model = own.fit(own.given(stripes, 2), None, Round(1, stream(1, "fit")))
+
+    def striped(made):
+        """The share of images whose rows, or whose columns, are each of one colour."""
+        images = np.sign(made).reshape(-1, 4, 4)
+        rows = np.ptp(images, axis=2).max(axis=1) == 0
+        return np.mean(rows | (np.ptp(images, axis=1).max(axis=1) == 0))
+
+    for made in own.generate(model, 300, stream(1, "made")):
+        assert striped(made) > 0.8
+    assert striped(rng.standard_normal((300, 16))) < 0.1
+
+
+def scrambled(score, repetitions=2):
+    """Weights of which none is 0, and points."""
+    rng = torch.Generator().manual_seed(1)
+    points = torch.randn(repetitions, 5, int(np.prod(score.shape)), generator=rng)
+    return [torch.randn(w.shape, generator=rng) / 8 for w in score._start(points, rng)], points
+
+
+def test_convolutions_see_an_image_with_its_rows_columns_and_colours():
+    # Everything mirrored, kernels and image, mirrors the guess; so does no other order of pixels.
+    score = ConvolutionalDenoiser((4, 6, 3), 8, 1)
+    weights, points = scrambled(score)
+    level = torch.zeros(2, 1, 1)
+
+    def mirror(images):
+        return images.unflatten(2, (4, 6, 3)).flip(3).flatten(2)
+
+    mirrored = [w.flip(-1) if w.dim() == 5 else w for w in weights]
+    guess = mirror(score._network(weights, points, level))
+    torch.testing.assert_close(guess, score._network(mirrored, mirror(points), level))
+    assert not torch.allclose(guess, score._network(weights, mirror(points), level), atol=1e-2)
+
+
+def test_repetitions_of_a_convolution_do_not_meet():
+    score = ConvolutionalDenoiser((4, 4), 8, 2)
+    weights, points = scrambled(score)
+    level = torch.tensor([[[-1.0]], [[0.5]]])
+    both = score._network(weights, points, level)
+    for r in range(2):
+        alone = score._network([w[r : r + 1] for w in weights], points[r : r + 1], level[r : r + 1])
+        torch.testing.assert_close(both[r : r + 1], alone)
 
 
 def test_an_untrained_network_gives_the_preconditioned_score():
@@ -69,15 +126,18 @@ def test_repetitions_do_not_meet():
     "score",
     [
         small(steps=3),
+        convolutional(),
         LinearScore(),
         Network([8], steps=3),
         RandomFeatures(2, 8, stream(1, "features"), flow_time=10.0),
     ],
-    ids=["denoiser", "linear", "network", "features"],
+    ids=["denoiser", "convolutional", "linear", "network", "features"],
 )
 @pytest.mark.parametrize("cycle", [full_synthetic(), fixed_real(0.5), balanced()])
 def test_a_run_taken_up_again_ends_where_an_unbroken_one_does(score, cycle, tmp_path):
     own = learner(score, steps=4)
+    if isinstance(score, ConvolutionalDenoiser):  # it takes images, of 2 x 2 pixels
+        own = Diffusion(EmpiricalLaw(np.repeat(POINTS, 2, axis=1)), score, cutoff=1e-3, steps=4)
     assert isinstance(own, Resumes)
     seen = []
 
@@ -118,3 +178,23 @@ def test_it_keeps_the_protocol():
 def test_bad_settings_are_named(settings, words):
     with pytest.raises(ValueError, match=words):
         small(**settings)
+
+
+@pytest.mark.parametrize(
+    ("shape", "width", "words"),
+    [
+        ((5, 4), 8, "both sides even"),
+        ((4, 4, 3, 1), 8, "both sides even"),
+        ((4, 4), 6, "multiple of 4"),
+        ((0, 4), 8, "side of an image"),
+    ],
+)
+def test_images_that_cannot_be_halved_are_named(shape, width, words):
+    with pytest.raises(ValueError, match=words):
+        ConvolutionalDenoiser(shape, width)
+
+
+def test_points_that_are_no_such_images_are_named():
+    own = learner(ConvolutionalDenoiser((4, 4), 4), steps=4)
+    with pytest.raises(ValueError, match="2 coordinates"):
+        own.fit(own.given(POINTS, 1), None, Round(1, stream(1, "fit")))

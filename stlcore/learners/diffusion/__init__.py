@@ -8,6 +8,7 @@ from stlcore.lazy import hand_on
 __getattr__, __all__ = hand_on(
     __name__,
     {
+        "convolutional": ["ConvolutionalDenoiser"],
         "denoiser": ["Denoiser"],
         "learner": ["Diffusion", "EmpiricalLaw", "Fitted"],
         "scores": ["LinearScore", "Network", "RandomFeatures", "gradient_flow"],

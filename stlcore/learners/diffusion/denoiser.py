@@ -77,6 +77,7 @@ class Denoiser:
         if not 0 <= average < 1:
             raise ValueError(f"the decay of the average must be in [0, 1), not {average!r}")
         self.average = float(average)
+        self.units = self.width  # hidden units of a point in one layer
 
     def fit(self, points: Tensor, span: tuple[float, float], rng: torch.Generator):
         """Averaged weights, and the variance of the points that scales the input."""
@@ -105,7 +106,7 @@ class Denoiser:
         """The score at ``x``."""
         weights, variance = fitted
         sigma = torch.full_like(variance, math.sqrt(math.expm1(2 * t)))
-        size = max(1, BLOCK // (len(x) * self.width))
+        size = max(1, BLOCK // (len(x) * self.units))
         with torch.no_grad(), fast_products(x.device, rounded=False):
             clean = [
                 self.denoise(weights, variance, math.exp(t) * part.float(), sigma)
@@ -134,10 +135,7 @@ class Denoiser:
         return (guess - wanted).square().sum() / (self.batch * d)
 
     def _network(self, weights, x: Tensor, level: Tensor) -> Tensor:
-        frequencies = torch.from_numpy(np.geomspace(0.25, 8, FREQUENCIES)).to(x)
-        waves = level * frequencies
-        told = torch.cat([waves.sin(), waves.cos()], dim=-1)
-        told = F.silu(_affine(told, *weights[2:4]))
+        told = F.silu(_affine(waves(level), *weights[2:4]))
         x = _affine(x, *weights[0:2])
         for k in range(self.blocks):
             first = weights[4 + 5 * k : 9 + 5 * k]
@@ -170,6 +168,12 @@ class Denoiser:
         layer(width, d, 0.0)
         offset(d)
         return [weight.requires_grad_() for weight in weights]
+
+
+def waves(level: Tensor) -> Tensor:
+    """The logarithm of the noise level, (..., 1), as sines and cosines."""
+    waves = level * torch.from_numpy(np.geomspace(0.25, 8, FREQUENCIES)).to(level)
+    return torch.cat([waves.sin(), waves.cos()], dim=-1)
 
 
 def _affine(x: Tensor, weight: Tensor, offset: Tensor) -> Tensor:
