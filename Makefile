@@ -52,4 +52,4 @@ lock: env  ## the lock file again, from locks/core.in (needs uv)
 	uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --quiet locks/core.in -o locks/core.txt
 
 clean:  ## everything that was made, but not the environment
-	rm -rf _build book/notebooks book/claims.md runs .snakemake
+	rm -rf _build book/notebooks book/claims.md book/claims.json book/front.svg runs .snakemake

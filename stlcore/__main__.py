@@ -245,6 +245,8 @@ def _claims(options) -> int:
         links = {p.id: f"notebooks/{p.path.parent.name}/{p.path.stem}.html" for p in pages()}
         try:
             options.markdown.write_text(claims_page(rows, links), encoding="utf-8")
+            data = json.dumps(rows, indent=1) + "\n"
+            options.markdown.with_suffix(".json").write_text(data, encoding="utf-8")
         except OSError as error:
             raise UsageError(f"cannot write {options.markdown}: {error.strerror}") from None
     else:

@@ -266,8 +266,10 @@ def test_claims_as_a_page(with_runs, capsys):
     assert text.startswith("# Claims\n")
     assert "make 1 claims: 1 reproduced, 0 not reproduced, 0 not testable here." in text
     assert "1 negative controls" in text
-    assert '<a href="notebooks/contamination/c90_tiny.html">C-90.1</a>' in text
-    assert text.count("```") == 2
+    assert '<a href="notebooks/contamination/c90_tiny.html#C-90.1">C-90.1</a>' in text
+    assert text.count("```") == 4
+    data = json.loads(target.with_suffix(".json").read_text())
+    assert [row["id"] for row in data] == ["C-90.1", "C-90.2"]
 
 
 def test_claims_page_that_cannot_be_written(with_runs, tree, capsys):

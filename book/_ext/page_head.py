@@ -1,4 +1,4 @@
-"""What stands below the title of a page: where in the papers it comes from.
+"""What stands below the title of a page: where in the papers it comes from, and what it needs.
 
 The index, and with it the search, finds a page by its id and by every statement and figure
 that its source names, so that "Theorem 3.1" leads to C-02 first.
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from docutils import nodes
 from sphinx import addnodes
+from ways import minutes, read_paths
 
 from stlcore.pages.runner import find_page
 
@@ -31,7 +32,11 @@ def add(app, doctree):
         return
     page = find_page(name)
     title = next(doctree.findall(nodes.title))
-    line = nodes.paragraph("", page.source, classes=["origin"])
+    words = [page.source, f"about {minutes(page)} minutes"]
+    if way := read_paths().get(page.id):
+        words += [f"needs {', '.join(way['needs'])}"] if way["needs"] else []
+        words += ["optional"] if way["level"] == "optional" else []
+    line = nodes.paragraph("", " · ".join(words), classes=["origin"])
     entries = [page.id, *places(page.source)]
     index = addnodes.index(entries=[("single", entry, "", "", None) for entry in entries])
     title.parent.insert(title.parent.index(title) + 1, [index, line])

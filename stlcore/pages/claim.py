@@ -63,6 +63,9 @@ class Claim:
     decisive : bool
         Whether the page as it stands in the book should settle it; a page says False where
         its quick sizes may be too small to tell.
+    kind : str
+        What the numbers are: ``"check"``, both sides of a comparison; ``"test"``, a p-value
+        and its level; ``"effect"``, a standardised effect and its critical value.
     """
 
     id: str
@@ -81,6 +84,10 @@ class Claim:
     power: str | None = None
     surprising: bool = False
     decisive: bool = True
+    kind: str = "check"
+
+    def _ipython_display_(self) -> None:
+        """Show nothing where a cell ends with a claim: the page's table shows all of them."""
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,9 @@ class Claims:
         found = p_value(statement)
         check = Check(_p(found), ">=", level, p_value=p_value, statement=statement)
         rate = level * getattr(found, "inflation", 1.0)
-        return self._record(check, sentence, mark, key, source, expect=expect, false_alarm=rate)
+        return self._record(
+            check, sentence, mark, key, source, expect=expect, false_alarm=rate, kind="test"
+        )
 
     def effect(
         self,
@@ -170,7 +172,9 @@ class Claims:
         """
         check = Check(z, ">=", float(norm.isf(level)))
         rate = level * check.measured.size
-        claim = self._record(check, sentence, mark, key, source, expect=expect, false_alarm=rate)
+        claim = self._record(
+            check, sentence, mark, key, source, expect=expect, false_alarm=rate, kind="effect"
+        )
         small = abs(claim.measured) < claim.expected
         return self._replace(
             claim,
@@ -209,7 +213,7 @@ class Claims:
         if (statement is None) != (check.p_value is None):
             raise ValueError("a test's control has a statement, a comparison's one of its sides")
         wrong = self._mutated(check, measured, expected, statement)
-        common = {"control_of": claim.id, "expect": REFUTED}
+        common = {"control_of": claim.id, "expect": REFUTED, "kind": claim.kind}
         if wrong is None:
             sentence = f"{sentence} (at these parameters this is no different, so it is left out)"
             return self._open(sentence, claim.mark, claim.key, claim.source, control_of=claim.id)
@@ -291,7 +295,17 @@ class Claims:
         return wrong.where(np.broadcast_to(changed, before)) if changed.any() else None
 
     def _record(
-        self, check, sentence, mark, key, source, *, expect, false_alarm=0.0, control_of=None
+        self,
+        check,
+        sentence,
+        mark,
+        key,
+        source,
+        *,
+        expect,
+        false_alarm=0.0,
+        control_of=None,
+        kind="check",
     ) -> Claim:
         """Compare, and put the row in place."""
         if mark not in MARKS:
@@ -318,6 +332,7 @@ class Claims:
             control_of,
             # A check that yields no number has failed, even where a refutation is expected.
             surprising=verdict != expect or math.isnan(measured) or math.isnan(expected),
+            kind=kind,
         )
         self._checks[row.id] = check
         return self._put(row)

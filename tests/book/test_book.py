@@ -71,6 +71,13 @@ def test_claims_page_holds_every_claim():
             assert f">{row['id']}<" in text
 
 
+def test_no_output_is_a_bare_claim():
+    for page in pages():
+        for cell in nbformat.read(page.executed, 4).cells:
+            for output in cell.get("outputs", []):
+                assert "Claim(id=" not in output.get("data", {}).get("text/plain", ""), page.name
+
+
 def test_every_figure_has_its_provenance_below_it():
     for page in pages():
         cells = nbformat.read(page.executed, 4).cells
@@ -171,6 +178,40 @@ def luminance(colour):
     channels = [float(part) / 255 for part in colour[colour.index("(") + 1 : -1].split(",")[:3]]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_claims_can_be_filtered_and_pointed_at(browser):
+    page, _, _ = opened(browser, "claims", 1280, "light")
+    visible = "[...document.querySelectorAll('.claims tbody tr')].filter(r => r.checkVisibility())"
+    try:
+        everything = page.evaluate(f"{visible}.length")
+        page.get_by_label("Verdict").select_option("not reproduced")
+        failed = page.evaluate(f"{visible}.map(row => row.dataset.verdict)")
+        assert 0 < len(failed) < everything
+        assert set(failed) == {"not reproduced"}
+        page.get_by_label("Paper").select_option("C")
+        page.get_by_label("Text").fill("perplexity fixed")
+        words = page.evaluate(f"{visible}.map(row => row.textContent.toLowerCase())")
+        assert words
+        assert all("perplexity" in text and "fixed" in text for text in words)
+        control = page.evaluate("document.querySelector('.claims li.control').id")
+        page.evaluate(f"location.hash = '{control}'")
+        page.wait_for_function(f"document.getElementById('{control}').checkVisibility()")
+    finally:
+        page.close()
+
+
+def test_search_finds_a_theorem_and_an_id_first(browser):
+    for words, name in (("Theorem 3.1", "c02_"), ("C-08", "c08_"), ("Figure 2", "c10_")):
+        page = browser.new_page()
+        page.goto(f"{(HTML / 'search.html').as_uri()}?q={words.replace(' ', '+')}")
+        page.wait_for_selector("ul.search li a")
+        page.wait_for_function(
+            "!/Searching/.test(document.querySelector('#search-results').innerText)"
+        )
+        first = page.get_attribute("ul.search li a", "href")
+        page.close()
+        assert name in first, words
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

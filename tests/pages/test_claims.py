@@ -12,7 +12,7 @@ import pytest
 import stlcore.pages.repository
 from stlcore.metrics.distances import Deviation
 from stlcore.pages.claims import ClaimError, Claims
-from stlcore.pages.claims_table import table
+from stlcore.pages.claims_table import claims_page, table, typeset
 
 SOURCE = "Paper C, Theorem 3.1"
 X = np.arange(3.0)
@@ -362,6 +362,7 @@ KEYS = [
     "power",
     "surprising",
     "decisive",
+    "kind",
 ]
 
 
@@ -392,6 +393,7 @@ def test_records_are_json(claims):
         "power": None,
         "surprising": False,
         "decisive": True,
+        "kind": "check",
     }
     assert records[1]["control_of"] == "C-02.1"
     assert records[2]["measured"] is None
@@ -442,35 +444,80 @@ def test_table(claims):
     assert rows == [
         [
             "C-02.1",
-            f"sum{ours}",
+            f"sum{ours}1 negative control, rejected"
+            "C-02.2 wrong sum 0.3, where the check asks for = 0.25 ± 1e-06: rejected",
             "0.25",
             "= 0.25 ± 1e-06sure; rejects a change by 1e-05",
             "reproduced",
         ],
         [
-            "C-02.2",
-            f"Negative control of C-02.1. wrong sum{ours}",
-            "0.3",
-            "= 0.25 ± 1e-06",
-            "rejected, as it must be",
-        ],
-        [
             "C-02.3",
             "p-valueFigure 2 · observed",
-            "0.5",
-            ">= 0.0001false alarm 0.0001",
+            "p-value 0.5",
+            "at least 0.0001false alarm 0.0001",
             "reproduced",
         ],
-        ["C-02.4", f"fails{ours}", "3", "<= 2sure", "not reproduced"],
         [
-            "C-02.5",
-            f"Negative control of C-02.4. slips through{ours}",
-            "2",
-            "<= 2",
-            "NOT rejected",
+            "C-02.4",
+            f"fails{ours}1 negative control, NOT rejected"
+            "C-02.5 slips through 2, where the check asks for ≤ 2: NOT rejected",
+            "3",
+            "≤ 2sure",
+            "not reproduced",
         ],
     ]
     assert 'id="C-02.5"' in table(claims.to_records())
+
+
+def test_numbers_have_as_few_digits_as_tell_them_apart(claims):
+    exact = claims.check("exact", 1 / 3 + 1e-13, "==", 1 / 3, tolerance=1e-12, **OURS)
+    claims.control(exact, "almost", expected=0.3334)
+    claims.check("rounding", 3.1e-16, "<=", 0, tolerance=1e-12, **OURS)
+    claims.check("large", 70_001, ">=", 7e4, **OURS)
+    claims.effect("effect", 6.0, level=1e-4, **OURS)
+    _, *rows = parse(table(claims.to_records())).rows
+    assert [row[2] for row in rows] == [
+        "0.333",
+        "0 up to rounding",
+        "70,001",
+        "6 standard errors",
+    ]
+    assert rows[0][3].startswith("= 0.333, exact")
+    assert "0.3333, where the check asks for = 0.3334, exact: rejected" in rows[0][1]
+
+
+@pytest.mark.parametrize(
+    ("sentence", "shown"),
+    [
+        ("n_t R_t tends to V/(2a)", "n<sub>t</sub> R<sub>t</sub> tends to V/(2a)"),
+        ("N_t^2 / n_{t-1}", "N<sub>t</sub><sup>2</sup> / n<sub>t-1</sub>"),
+        ("shares t^-1/4 and n^(-1/8)", "shares t<sup>−1/4</sup> and n<sup>−1/8</sup>"),
+        ("pi^2/6 - sqrt(1/2)", "π<sup>2</sup>/6 − √(1/2)"),
+        ("theta*_k with beta, in between", "θ*<sub>k</sub> with β, in between"),
+        ("a < b <= c", "a &lt; b ≤ c"),
+        ("stlcore.learners.from_names", "stlcore.learners.from_names"),
+    ],
+)
+def test_formulas_of_a_sentence(sentence, shown):
+    assert typeset(sentence) == shown
+
+
+def test_pages_stand_in_the_order_of_the_contents_and_what_failed_comes_first():
+    rows = []
+    for page in ("A-01", "C-02"):
+        claims = Claims(page)
+        claims.check("holds", 1, "==", 1, **OURS)
+        claims.check("fails", 2, "==", 1, expect="not reproduced", **OURS)
+        rows += claims.to_records()
+    text = claims_page(rows, {"A-01": "a.html", "C-02": "c.html"})
+    places = [text.index(f'<tr id="{name}"') for name in ("C-02.2", "A-01.2", "C-02.1", "A-01.1")]
+    assert places == sorted(places)
+    assert text.index("{doc}`c`") < text.index("{doc}`a`")
+
+
+def test_a_claim_at_the_end_of_a_cell_shows_nothing(claims, capsys):
+    assert claims.check("holds", 1, "==", 1, **OURS)._ipython_display_() is None
+    assert capsys.readouterr().out == ""
 
 
 def test_table_escapes_what_it_shows():
@@ -481,20 +528,19 @@ def test_table_escapes_what_it_shows():
     markup = table(claims.to_records(), {"C<2>": 'x.html?a=1&b="2"'})
     parsed = parse(markup)
     assert "<script" not in markup
-    assert "&lt;= 2" in markup
     assert parsed.tags == {
         *("div", "table", "thead", "tbody", "tr", "th", "td", "br", "span", "a"),
     }
     assert parsed.rows[1][0] == "C<2>.1"
     assert parsed.rows[1][1] == f"{nasty}{nasty} · choice"
-    assert parsed.rows[1][3] == "<= 2sure"
-    assert parsed.links == ['x.html?a=1&b="2"'] * 2
+    assert parsed.rows[1][3] == "≤ 2sure"
+    assert parsed.links == [f'x.html?a=1&b="2"#C<2>.{k}' for k in (1, 2)]
 
 
 def test_table_links_only_pages_it_knows(claims):
     claims.check("s", 1, "==", 1, **OURS)
     assert parse(table(claims.to_records(), {"C-03": "c03.html"})).links == []
-    assert parse(table(claims.to_records(), {"C-02": "c02.html"})).links == ["c02.html"]
+    assert parse(table(claims.to_records(), {"C-02": "c02.html"})).links == ["c02.html#C-02.1"]
 
 
 def test_effect_has_three_outcomes():

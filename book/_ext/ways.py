@@ -1,0 +1,89 @@
+"""The way through the book, from ``book/paths.yml`` and the records of the pages.
+
+``{part-pages}`` lists the pages of a part, ``{paper-map}`` the places of a paper with the pages
+and verdicts of the claims that rest on them. Both take the letter of the paper.
+"""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import yaml
+from sphinx.util.docutils import SphinxDirective
+
+from stlcore.pages.runner import executed_records, find_page, pages
+from stlcore.pages.sources import read_sources
+
+WORDS_A_MINUTE = 150  # text with formulas, code and exercises
+
+
+def read_paths():
+    """What a reader learns, needs and may leave out, by page."""
+    return yaml.safe_load(Path(__file__).parent.with_name("paths.yml").read_text(encoding="utf-8"))
+
+
+def minutes(page):
+    """How long a page takes to read, to five minutes."""
+    prose = [cell.source for cell in page.notebook.cells if cell.cell_type == "markdown"]
+    return max(5, 5 * round(len(re.findall(r"\w+", " ".join(prose))) / WORDS_A_MINUTE / 5))
+
+
+def _document(page):
+    return f"/notebooks/{page.path.parent.name}/{page.path.stem}"
+
+
+def _verdicts(rows):
+    counts = Counter(row["verdict"] for row in rows if not row["control_of"])
+    return ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
+
+
+class PartPages(SphinxDirective):
+    """The pages of a part with what they teach."""
+
+    required_arguments = 1
+
+    def run(self):
+        """See the head of the file."""
+        records = {record["page"]["id"]: record for record in executed_records()}
+        paths = read_paths()
+        lines = ["| page | you learn | needs | minutes | verdicts |", "|---|---|---|---|---|"]
+        for page in pages():
+            if page.id[0] != self.arguments[0] or page.id not in paths:
+                continue
+            way = paths[page.id]
+            rows = records.get(page.id, {}).get("claims", [])
+            optional = "" if way["level"] == "core" else "*optional:* "
+            needs = ", ".join(way["needs"]) or "nothing"
+            lines.append(
+                f"| {{doc}}`{_document(page)}` | {optional}{way['learn']} | {needs} "
+                f"| {minutes(page)} | {_verdicts(rows)} |"
+            )
+        return self.parse_text_to_nodes("\n".join(lines))
+
+
+class PaperMap(SphinxDirective):
+    """The places of a paper, the pages that treat them and what came out."""
+
+    required_arguments = 1
+
+    def run(self):
+        """See the head of the file."""
+        rows = [row for record in executed_records() for row in record["claims"]]
+        texts = {page.id: page.path.read_text(encoding="utf-8") for page in pages()}
+        lines = ["| place in the paper | pages | claims on it |", "|---|---|---|"]
+        for key, source in read_sources().items():
+            if source.paper != self.arguments[0]:
+                continue
+            named = rf"(?:\{{source\}}`|key=\"){re.escape(key)}[`\"]"
+            ids = [name for name, text in texts.items() if re.search(named, text)]
+            links = ", ".join(f"{{doc}}`{i} <{_document(find_page(i))}>`" for i in ids)
+            verdicts = _verdicts([row for row in rows if row["key"] == key])
+            lines.append(f"| {{source}}`{key}` | {links} | {verdicts or 'none of its own'} |")
+        return self.parse_text_to_nodes("\n".join(lines))
+
+
+def setup(app):
+    """Register with Sphinx."""
+    app.add_directive("part-pages", PartPages)
+    app.add_directive("paper-map", PaperMap)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
