@@ -150,13 +150,16 @@ ORDER = ["numbers", "stub", "solution", "check", "hidden-check"]
 
 
 def exercise_cells(page) -> list[tuple[str, str]]:
-    """Kind and source of the cells of the page's exercises on code."""
-    return [
-        (kind, cell.source)
-        for cell in page.notebook.cells
-        for kind in ORDER
-        if kind in cell.metadata.get("tags", [])
-    ]
+    """Kind and source of the cells of the page's exercises on code.
+
+    A solution in words may have a cell, too, for its numbers; it follows no stub.
+    """
+    found: list[tuple[str, str]] = []
+    for cell in page.notebook.cells:
+        kinds = [kind for kind in ORDER if kind in cell.metadata.get("tags", [])]
+        if kinds and not (kinds == ["solution"] and (not found or found[-1][0] != "stub")):
+            found += [(kind, cell.source) for kind in kinds]
+    return found
 
 
 CODED = [page for page in PAGES if exercise_cells(page)]
