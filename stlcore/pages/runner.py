@@ -62,6 +62,9 @@ __all__ = [
 logging.getLogger("papermill").setLevel(logging.CRITICAL)
 
 
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
 @dataclass(frozen=True)
 class NotebookPage:
     """A page of the book as it lies in ``notebooks/``."""
@@ -152,7 +155,7 @@ def find_page(name: str) -> NotebookPage:
     """The page called ``c10``, ``C-10``, by its file's name or path; UsageError without one."""
     path = Path(name)
     wanted = (path.stem if path.suffix in (".md", ".ipynb") else name).replace("-", "").lower()
-    wanted = re.sub(r"^([abcg])(\d)$", r"\g<1>0\2", wanted)
+    wanted = re.sub(r"^([a-z])(\d)$", r"\g<1>0\2", wanted)
     known = pages()
     for page in known:
         if wanted in (page.name, page.path.stem.lower()):
@@ -288,7 +291,9 @@ class _ThisPython(AsyncKernelManager):
 
     @property
     def kernel_spec(self) -> KernelSpec:
-        return KernelSpec(**get_kernel_dict())
+        # The last digits depend on how many threads share a sum.
+        threads = {name: os.environ.get(name, "1") for name in THREADS}
+        return KernelSpec(**get_kernel_dict(), env=threads)
 
 
 def clear_workshops(folder: Path) -> None:
