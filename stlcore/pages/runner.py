@@ -155,7 +155,7 @@ def find_page(name: str) -> NotebookPage:
     """The page called ``c10``, ``C-10``, by its file's name or path; UsageError without one."""
     path = Path(name)
     wanted = (path.stem if path.suffix in (".md", ".ipynb") else name).replace("-", "").lower()
-    wanted = re.sub(r"^([a-z])(\d)$", r"\g<1>0\2", wanted)
+    wanted = re.sub(r"^([abcgn])(\d)$", r"\g<1>0\2", wanted)
     known = pages()
     for page in known:
         if wanted in (page.name, page.path.stem.lower()):

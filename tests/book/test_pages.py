@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import ast
-import math
 import re
-from typing import get_args
 
 import nbformat
 import pytest
 import yaml
 
 from stlcore.pages.parameters import by_profile, check_value
-from stlcore.pages.repository import ROOT, UsageError
-from stlcore.pages.runner import NotebookPage, check_parameters, pages, pair, student_version
+from stlcore.pages.repository import ROOT
+from stlcore.pages.runner import NotebookPage, pages, pair, student_version
 from stlcore.pages.sources import find_source
 
 PAGES = pages()
@@ -420,27 +418,3 @@ def test_citations_exist(page):
     }
     assert cited <= known
     assert cited, "a page cites its paper"
-
-
-# --- What a page needs -----------------------------------------------------------------------
-
-
-def test_what_a_page_needs_is_refused_before_anything_runs(page):
-    """One below the least value, or just outside, for every parameter that has a range."""
-    for name, (annotation, _) in page.parameters.items():
-        rule = get_args(annotation)[1]
-        if rule.kind in (str, bool):
-            continue
-        outside = [rule.low if rule.low_open else rule.low - 1]
-        outside += [rule.high if rule.high_open else rule.high + 1] if rule.high < math.inf else []
-        for value in outside:
-            value = rule.kind(value)
-            with pytest.raises(UsageError, match=f"{page.name}: {name} must be"):
-                check_parameters(page, {name: [value] if rule.many else value})
-
-
-def test_a_page_that_tests_means_needs_the_repetitions_of_the_test(page):
-    """It would say so itself, but only after its loops have run."""
-    if calls(page, "max_deviation_test"):
-        least = [get_args(a)[1].low for a, _ in page.parameters.values()]
-        assert max(least) >= 20, "no parameter asks for the test's 20 repetitions: AtLeast[20]"
