@@ -12,6 +12,7 @@ import sys
 import time
 
 import nbformat
+import papermill
 import psutil
 import pytest
 
@@ -19,7 +20,14 @@ import stlcore
 from stlcore.__main__ import main
 from stlcore.pages.page import read_result
 from stlcore.pages.repository import UsageError
-from stlcore.pages.runner import clear_workshops, find_page, read_parameters
+from stlcore.pages.runner import (
+    THREADS,
+    _ThisPython,
+    clear_workshops,
+    find_page,
+    read_parameters,
+    read_record,
+)
 
 
 def call(capsys, *arguments):
@@ -349,6 +357,25 @@ def test_a_file_of_the_readers_beside_the_output_is_not_lost(project, tree, caps
     assert code == 2
     assert err[0].startswith("stlcore: the record of the run would go to report.json")
     assert tree(project) == before
+
+
+def test_a_page_keeps_to_one_thread_unless_told_otherwise(monkeypatch):
+    for name in THREADS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    threads = _ThisPython().kernel_spec.env
+    assert threads == {**dict.fromkeys(THREADS, "1"), "OMP_NUM_THREADS": "3"}
+
+
+def test_a_page_that_papermill_runs_refuses_a_name_that_it_does_not_know(project, tmp_path):
+    """Papermill by itself only warns, and runs on the defaults."""
+    source = tmp_path / "c90.ipynb"
+    nbformat.write(find_page("c90").notebook, source)
+    out = tmp_path / "out.ipynb"
+    with pytest.raises(papermill.PapermillExecutionError, match="C-90 has no parameter 'round'; i"):
+        papermill.execute_notebook(source, out, {"round": 3}, progress_bar=False)
+    papermill.execute_notebook(source, out, {"rounds": 3}, progress_bar=False)
+    assert read_record(out)["provenance"]["parameters"]["rounds"] == 3
 
 
 def test_a_page_runs_with_the_python_that_runs_stlcore(project, monkeypatch, capsys, tmp_path):

@@ -15,6 +15,7 @@ and ends with ``page.finish()``.
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import time
@@ -73,13 +74,19 @@ class Page:
         Raises
         ------
         ValueError
-            If a parameter has the wrong type or is out of range.
+            If a parameter has the wrong type or is out of range, or if papermill was given
+            one that the page does not have.
         """
         parameters = {
             name: namespace[name]
             for name, annotation in namespace.get("__annotations__", {}).items()
             if get_origin(annotation) is Annotated
         }
+        for name in _injected(namespace.get("In", [])):
+            if name not in parameters:
+                raise ValueError(
+                    f"{id} has no parameter '{name}'; it takes {', '.join(parameters)}"
+                )
         profile = parameters.get("profile", "quick")
         check_value("profile", Profile, profile)
         for name, value in parameters.items():
@@ -159,6 +166,17 @@ class Page:
         }
         display({RECORD_MIME: record, "text/plain": ""}, raw=True)
         self.claims.close()
+
+
+def _injected(cells: list[str]) -> list[str]:
+    """Names that papermill's cell sets, among the cells that have run."""
+    nodes = [
+        node
+        for cell in cells
+        if cell.startswith("# Parameters\n")
+        for node in ast.walk(ast.parse(cell))
+    ]
+    return [n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
 
 
 def read_result(page: str, name: str) -> tuple[pd.DataFrame, dict[str, Any]] | None:

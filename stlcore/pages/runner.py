@@ -61,6 +61,9 @@ __all__ = [
 logging.getLogger("papermill").setLevel(logging.CRITICAL)
 
 
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
 @dataclass(frozen=True)
 class NotebookPage:
     """A page of the book as it lies in ``notebooks/``."""
@@ -287,7 +290,9 @@ class _ThisPython(AsyncKernelManager):
 
     @property
     def kernel_spec(self) -> KernelSpec:
-        return KernelSpec(**get_kernel_dict())
+        # The last digits depend on how many threads share a sum.
+        threads = {name: os.environ.get(name, "1") for name in THREADS}
+        return KernelSpec(**get_kernel_dict(), env=threads)
 
 
 def clear_workshops(folder: Path) -> None:
