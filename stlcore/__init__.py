@@ -12,4 +12,4 @@ One loop, many learners, many data cycles, in storeys. A floor imports only what
 - ``pages``: what a page needs around its experiment, and the command line ``python -m stlcore``
 """
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"

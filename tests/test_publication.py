@@ -1,0 +1,63 @@
+"""What a publication needs around its text: licences, a citation, one version, references."""
+
+import re
+import tomllib
+
+import pytest
+import yaml
+
+import stlcore
+from stlcore.pages.repository import ROOT
+
+CITATION = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def test_the_citation_has_what_its_format_asks_for():
+    """Citation File Format 1.2.0: what it requires, of the work and of what that refers to."""
+    assert CITATION["cff-version"] == "1.2.0"
+    assert CITATION["type"] in ("software", "dataset")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", CITATION["date-released"])
+    assert CITATION["message"]
+    for work in (CITATION, *CITATION["references"]):
+        assert work["title"]
+        assert work["authors"]
+        assert all({"name", "family-names"} & set(author) for author in work["authors"])
+    assert all(
+        work["type"] and work["url"].startswith("https://") for work in CITATION["references"]
+    )
+
+
+def test_there_is_one_version_and_one_licence():
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert CITATION["version"] == stlcore.__version__
+    assert re.search(r"^## (\S+)", changes, re.M)[1] == stlcore.__version__
+    assert CITATION["license"] == PROJECT["license"]["text"] == "BSD-3-Clause"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("LICENSE", "BSD 3-Clause License"), ("LICENSE-TEXT", "CC BY 4.0")]
+)
+def test_licences_are_there_and_named_in_the_footer(name, words):
+    assert words in (ROOT / name).read_text(encoding="utf-8")
+    footer = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["html"][
+        "extra_footer"
+    ]
+    assert words.removesuffix(" License") in footer
+
+
+def entries():
+    text = (ROOT / "book" / "references.bib").read_text(encoding="utf-8")
+    return {m[1]: m[2] for m in re.finditer(r"(?ms)^@\w+\{([^,]+),(.*?)^\}", text)}
+
+
+@pytest.mark.parametrize("key", entries())
+def test_every_reference_can_be_followed(key):
+    assert re.search(r"^ +(?:doi +=|url +=|isbn +=)", entries()[key], re.M), key
+
+
+def test_the_glossary_is_in_the_order_of_the_alphabet():
+    text = (ROOT / "book" / "glossary.md").read_text(encoding="utf-8")
+    terms = re.findall(r"(?m)^(\S.*)\n  \S", text.split("{glossary}\n")[1])
+    assert len(terms) > 10
+    assert terms == sorted(terms, key=str.lower)
