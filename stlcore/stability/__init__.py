@@ -8,7 +8,7 @@ from stlcore.lazy import hand_on
 __getattr__, __all__ = hand_on(
     __name__,
     {
-        "criterion": ["Criterion", "collapse_criterion", "predicted_distance"],
+        "criterion": ["Criterion", "Growth", "Scale", "collapse_criterion"],
         "implicit": [
             "SmoothLoop",
             "finite_differences",

@@ -4,14 +4,15 @@ For every learner of the protocol in :mod:`stlcore.learners.base`, the derivativ
 mean parameters that come out by those that go in, and its spectral radius. A share alpha
 of real data damps changes iff :math:`(1-\alpha)\rho(K)<1` (derived for this companion).
 
-Randomness is shared by construction: whatever is compared runs from copies of one
-generator, never from two generators that ought to agree.
+Whatever is compared runs from copies of one generator. That shares the numbers, and not
+always the draws: a sampler that accepts and rejects may turn a small change of the law into a
+large one of the sample, which the mean over repetitions has to average out.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,10 +27,13 @@ from stlcore.theory.recursive_stability import critical_share
 __all__ = [
     "Response",
     "from_vector",
+    "jackknife",
     "last_model",
     "learner_response",
     "response_operators",
     "response_radius",
+    "spectral_radius",
+    "stacked",
     "tiled",
     "to_vector",
 ]
@@ -109,6 +113,29 @@ def tiled(item: Any, count: int) -> Any:
     return item
 
 
+def stacked(samples: Sequence[Any]) -> Any:
+    """Samples of one repetition each as one with as many repetitions; undoes nothing else.
+
+    Raises
+    ------
+    TypeError
+        If a sample is made of something other than arrays, lists and tuples of them.
+    """
+    first = samples[0]
+    if isinstance(first, tuple):
+        fields = [stacked(part) for part in zip(*samples, strict=True)]
+        return type(first)(*fields) if hasattr(first, "_fields") else tuple(fields)
+    if isinstance(first, np.ndarray) and first.ndim > 0:
+        return np.concatenate(samples)
+    if isinstance(first, list):
+        return [item for sample in samples for item in sample]
+    if first is None or isinstance(first, np.generic | bool | int | float | str):
+        return first
+    raise TypeError(
+        f"a sample must be made of arrays, lists and tuples of them, not a {type(first).__name__}"
+    )
+
+
 # --- The response operator -------------------------------------------------------------------
 
 
@@ -182,40 +209,68 @@ def response_radius(
         If the step is not positive, there are under 20 repetitions, or a response is not finite.
     """
     at = np.asarray(at, dtype=float)
-    operators = response_operators(respond, at, rng, step)
-    blocks = np.array_split(operators, BLOCKS)
-    total, count = operators.sum(axis=0), len(operators)
-    radius = _radius(total / count)
-    without = np.array([_radius((total - b.sum(axis=0)) / (count - len(b))) for b in blocks])
-    standard_error = float(np.sqrt((BLOCKS - 1) * without.var()))
-    halves = [_radius(half.mean(axis=0)) for half in (operators[::2], operators[1::2])]
-    bias = abs(float(np.mean(halves)) - radius) / (np.sqrt(2) - 1)
-    wider = _radius(response_operators(respond, at, rng, 2 * step).mean(axis=0))
-    step_error = abs(wider - radius)
+    operators, _ = response_operators(respond, at, rng, step)
+
+    def radius(chosen):
+        return np.array([spectral_radius(operators[chosen].mean(axis=0))])
+
+    (found,), (standard_error,), (bias,) = jackknife(radius, len(operators))
+    wider, _ = response_operators(respond, at, rng, 2 * step)
+    step_error = abs(spectral_radius(wider.mean(axis=0)) - found)
     return Response(
-        radius,
+        float(found),
         float(2 * standard_error + bias + step_error),
-        total / count,
-        standard_error,
+        operators.mean(axis=0),
+        float(standard_error),
         float(bias),
-        step_error,
+        float(step_error),
     )
 
 
-def _radius(operator: np.ndarray) -> float:
+def spectral_radius(operator: np.ndarray) -> float:
+    """Largest absolute value of an eigenvalue."""
     return float(np.abs(np.linalg.eigvals(operator)).max())
+
+
+def jackknife(
+    statistic: Callable[[np.ndarray], np.ndarray], count: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A statistic of repetitions, its standard error, and what noise may have inflated it by.
+
+    Parameters
+    ----------
+    statistic : callable
+        ``statistic(chosen)`` of some repetitions, by number; an array.
+    count : int
+        How many repetitions there are, from 20 up.
+
+    Returns
+    -------
+    value, standard_error, bias : ndarray
+        The error leaves groups of repetitions out in turn; the bias is that described in
+        :class:`Response`.
+    """
+    every = np.arange(count)
+    value = statistic(every)
+    blocks = np.array_split(every, BLOCKS)
+    without = np.array([statistic(np.setdiff1d(every, block)) for block in blocks])
+    halves = np.mean([statistic(every[::2]), statistic(every[1::2])], axis=0)
+    error = np.sqrt((BLOCKS - 1) * without.var(axis=0))
+    return value, error, np.abs(halves - value) / (np.sqrt(2) - 1)
 
 
 def response_operators(
     respond: Respond, at: np.ndarray, rng: np.random.Generator, step: float
-) -> np.ndarray:
-    """Central differences of the response, one matrix for each repetition.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Central differences of the response, one matrix for each repetition, and the means.
 
     Returns
     -------
-    ndarray, shape (repetitions, p, p)
+    differences : ndarray, shape (repetitions, p, p)
         Entry (r, a, b): change of output a by input b. Only the mean is an estimate of the
         operator; see :func:`response_radius` for the arguments and errors.
+    means : ndarray, shape (repetitions, p, p)
+        Entry (r, a, b): output a, mean of the two steps of input b.
     """
     if not step > 0:
         raise ValueError(f"the step must be positive, not {step!r}")
@@ -233,8 +288,10 @@ def response_operators(
         return found
 
     moves = step * np.eye(at.size)
-    columns = [(out(at + move) - out(at - move)) / (2 * step) for move in moves]
-    return np.stack(columns, axis=-1)
+    pairs = [(out(at + move), out(at - move)) for move in moves]
+    differences = [(up - down) / (2 * step) for up, down in pairs]
+    means = [(up + down) / 2 for up, down in pairs]
+    return np.stack(differences, axis=-1), np.stack(means, axis=-1)
 
 
 def last_model(
