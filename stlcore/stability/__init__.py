@@ -20,6 +20,7 @@ __getattr__, __all__ = hand_on(
             "Response",
             "from_vector",
             "learner_response",
+            "response_operators",
             "response_radius",
             "tiled",
             "to_vector",

@@ -8,7 +8,7 @@ from stlcore.lazy import hand_on
 __getattr__, __all__ = hand_on(
     __name__,
     {
-        "learner": ["BayesRidge", "Context", "InContext", "LinearAttention"],
+        "learner": ["BayesRidge", "Context", "InContext", "LinearAttention", "Reader"],
         "network": ["Architecture"],
         "pretraining": ["Pretraining", "pretrained"],
     },
