@@ -34,7 +34,7 @@ def _mixture(models: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:
     law = weights[0] * models[0]
     for weight, model in zip(weights[1:], models[1:], strict=True):
         law = law + weight * model
-    return law
+    return np.minimum(law, 1.0)  # models of one class alone can sum to more by rounding
 
 
 class Categorical:
