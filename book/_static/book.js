@@ -12,11 +12,45 @@
     }
   }
 
-  /* Paper shows what is folded. */
+  /* Paper is light, and shows what is folded. */
   function printing() {
+    const root = document.documentElement;
+    const theme = root.dataset.theme;
     const folds = [...document.querySelectorAll("article details:not([open])")];
+    root.dataset.theme = "light";
     folds.forEach((fold) => { fold.open = true; });
-    addEventListener("afterprint", () => folds.forEach((fold) => { fold.open = false; }), { once: true });
+    addEventListener("afterprint", () => {
+      root.dataset.theme = theme;
+      folds.forEach((fold) => { fold.open = false; });
+    }, { once: true });
+  }
+
+  /* What a fold of code holds, in the words that are shown and read out. */
+  function holds(cell) {
+    const code = cell.querySelector("pre")?.textContent ?? "";
+    if (/\bclaims\.(check|test|effect|control)\(/.test(code)) return "the code of these claims";
+    if (/\bpage\.show\(/.test(code)) return "the code of the figure";
+    if (/^\s*(from|import) /.test(code)) return "the imports";
+    const name = /^(?:def|class) (\w+)/m.exec(code)?.[1];
+    return name ? `the code of ${name}` : "this code";
+  }
+
+  function nameFolds() {
+    for (const summary of document.querySelectorAll("div.cell details > summary")) {
+      summary.removeAttribute("aria-label");
+      const words = holds(summary.closest("div.cell"));
+      const [shut, open] = [".collapsed", ".expanded"].map((name) => summary.querySelector(name));
+      if (shut) shut.textContent = `Show ${words}`;
+      if (open) open.textContent = `Hide ${words}`;
+    }
+    for (const summary of document.querySelectorAll("nav li > details > summary")) {
+      const parent = summary.closest("li").querySelector("a");
+      summary.setAttribute("aria-label", `Pages below ${parent.textContent.trim()}`);
+    }
+    for (const button of document.querySelectorAll("button.toggle-button")) {
+      const title = button.closest(".admonition, .toggle")?.querySelector(".admonition-title");
+      if (title) button.setAttribute("aria-label", `Show or hide: ${title.textContent.trim()}`);
+    }
   }
 
   function choice(label, values) {
@@ -72,6 +106,7 @@
   }
 
   addEventListener("DOMContentLoaded", () => { filter(); unfold(); });
+  addEventListener("load", nameFolds);  // after the theme has made its buttons
   addEventListener("hashchange", unfold);
   addEventListener("beforeprint", printing);
 })();
