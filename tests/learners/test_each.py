@@ -342,7 +342,9 @@ def test_parameters_of_nested_models():
         to_vector(["text"], learner)
 
 
-@pytest.mark.parametrize(("factor", "verdict"), [(0.8, "bounded in mean square"), (1.4, "divergent")])
+@pytest.mark.parametrize(
+    ("factor", "verdict"), [(0.8, "bounded in mean square"), (1.4, "divergent")]
+)
 def test_the_criterion_knows_the_side(factor, verdict):
     learner = normal(fit=lambda items: np.array([factor * items.mean()]))
     data = learner.sample([learner.truth], np.ones(1), np.array([30]), stream(1, "data"))
