@@ -45,7 +45,8 @@ from stlcore.stability.response import (
 
 __all__ = ["Criterion", "Growth", "Scale", "collapse_criterion"]
 
-COPIES = 16  # of the data, out of which a resample is taken: as good as with replacement
+COPIES = 16  # of the data, out of which a bootstrap sample is taken: as with replacement
+FEWER = 8  # of a world, out of which a round's fresh items are taken, a part of as many
 AGAIN = 8  # planned rounds in every world, to tell what stays from what is new
 APART = 0.1  # two steps disagree if their radii differ by more than this share, and significantly
 BEND = 0.25  # standard errors by which one standard error, to both sides, may shift the mean
@@ -122,7 +123,8 @@ class Scale:
     it. Every parameter is divided by its standard deviation over these fits; the correlations
     are shrunk towards none by the share :math:`p/(p+R)`, for p parameters and R fits, and
     taken out along their principal axes. Parameters that never change, and combinations that
-    do not (probabilities sum to 1), have no direction. So neither a distance nor a step
+    do not (probabilities sum to 1), have no direction. One that is nothing but rounding noise
+    would have one: ``to_vector`` should leave it out. So neither a distance nor a step
     depends on the units of the data, nor on those of one coordinate.
 
     Attributes
@@ -614,15 +616,14 @@ def _source(learner: Any, worlds: Any, real: Any, repetitions: int, rng) -> Call
             raise TypeError(f"{_name(learner)} lacks count, so the hold-out has no known size")
         _check_data(learner, real, "the hold-out")
         worlds = _resampled(learner, real, int(learner.count(real)[0]), repetitions, rng)
-    many = _copies(learner, worlds)
+    many = _copies(learner, worlds, FEWER)
     return lambda size, rng: learner.subset(many, int(size[0]), rng)
 
 
-def _copies(learner: Any, sample: Any) -> Any:
-    """Each item many times, so that a part of it is as good as drawn with replacement."""
-    return reduce(
-        lambda whole, _: learner.pool(whole, whole), range(COPIES.bit_length() - 1), sample
-    )
+def _copies(learner: Any, sample: Any, times: int) -> Any:
+    """Each item so many times, a power of 2, that a part is as good as drawn with replacement."""
+    doublings = range(times.bit_length() - 1)
+    return reduce(lambda whole, _: learner.pool(whole, whole), doublings, sample)
 
 
 def _resampled(learner: Any, sample: Any, count: int, repetitions: int, rng) -> Any:
@@ -630,7 +631,7 @@ def _resampled(learner: Any, sample: Any, count: int, repetitions: int, rng) -> 
 
     Some learners take the same places in every repetition of one call.
     """
-    many = _copies(learner, sample)
+    many = _copies(learner, sample, COPIES)
     return stacked([learner.subset(many, count, rng) for _ in range(repetitions)])
 
 
