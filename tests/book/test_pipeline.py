@@ -72,6 +72,8 @@ def checkout(tmp_path):
     root = tmp_path / "Zoë's (2026) notes"
     for part in ("stlcore", "workflow", "locks"):
         shutil.copytree(ROOT / part, root / part, ignore=shutil.ignore_patterns("__pycache__"))
+    (root / "book").mkdir()
+    (root / "book" / "numbers.json").write_text("{}", encoding="utf-8")
     for name in ("c90", "c91"):
         text = text_of(root, name)
         text.parent.mkdir(parents=True, exist_ok=True)
@@ -128,6 +130,9 @@ def test_from_another_folder_into_a_place_with_odd_letters(checkout, tmp_path):
     code, said = done(start(checkout, "pages"))
     assert code == 0
     assert "Nothing to be done" in said
+    code, said = done(start(checkout, "book/claims.md"))
+    assert code == 0, said
+    assert "make 2 claims: 2 reproduced" in (checkout / "book" / "claims.md").read_text("utf-8")
     # A page that fails says why, and its older notebook stays.
     text = text_of(checkout, "c90")
     text.write_text(text.read_text("utf-8").replace('"<=", 1', '">=", 1'), encoding="utf-8")
