@@ -72,6 +72,8 @@ def checkout(tmp_path):
     root = tmp_path / "Zoë's (2026) notes"
     for part in ("stlcore", "workflow", "locks"):
         shutil.copytree(ROOT / part, root / part, ignore=shutil.ignore_patterns("__pycache__"))
+    (root / "book").mkdir()
+    (root / "book" / "numbers.json").write_text("{}", encoding="utf-8")
     for name in ("c90", "c91"):
         text = text_of(root, name)
         text.parent.mkdir(parents=True, exist_ok=True)
@@ -123,19 +125,22 @@ def test_from_another_folder_into_a_place_with_odd_letters(checkout, tmp_path):
         record = json.loads(record_of(checkout, name).read_text(encoding="utf-8"))
         assert record["provenance"]["parameters"]["size"] == 4
     assert {path.name for path in elsewhere.iterdir()} <= {".snakemake"}  # its log
-    before = record_of(checkout, "c90").read_bytes()
+    notebook = record_of(checkout, "c90").with_suffix(".ipynb")
+    before = notebook.read_bytes()
     code, said = done(start(checkout, "pages"))
     assert code == 0
     assert "Nothing to be done" in said
-    # A page that fails says why, and its older run stays.
+    code, said = done(start(checkout, "book/claims.md"))
+    assert code == 0, said
+    assert "make 2 claims: 2 reproduced" in (checkout / "book" / "claims.md").read_text("utf-8")
+    # A page that fails says why, and its older notebook stays.
     text = text_of(checkout, "c90")
     text.write_text(text.read_text("utf-8").replace('"<=", 1', '">=", 1'), encoding="utf-8")
     for _ in range(2):  # and is not taken for the new one
         code, said = done(start(checkout, "pages"))
         assert code == 1
         assert "stlcore: c90_small failed with ClaimError: C-90.1 came out 'not rep" in said
-    assert record_of(checkout, "c90").read_bytes() == before
-    assert record_of(checkout, "c90").with_suffix(".ipynb").exists()
+    assert notebook.read_bytes() == before
 
 
 def test_the_paper_profile_goes_through_the_pipeline(checkout):
