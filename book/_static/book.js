@@ -68,8 +68,8 @@
   /* The filter of the page of all claims. */
   function filter() {
     const rows = [...document.querySelectorAll("div.claims tbody tr[data-page]")];
-    const place = document.querySelector("h1");
-    if (!document.querySelector("section#claims > h1") || !rows.length) return;
+    const place = document.querySelector("section#claims > h1");
+    if (!place || !rows.length) return;
     const values = (key) => [...new Set(rows.map((row) => row.dataset[key]))];
     rows.forEach((row) => { row.dataset.paper = row.dataset.page[0]; });
     const fields = {
