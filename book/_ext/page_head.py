@@ -8,7 +8,6 @@ import re
 from pathlib import Path
 
 from docutils import nodes
-from sphinx import addnodes
 from ways import minutes, read_paths
 
 from stlcore.pages.runner import find_page
@@ -38,8 +37,10 @@ def add(app, doctree):
         words += ["optional"] if way["level"] == "optional" else []
     line = nodes.paragraph("", " · ".join(words), classes=["origin"])
     entries = [page.id, *places(page.source)]
-    index = addnodes.index(entries=[("single", entry, "", "", None) for entry in entries])
-    title.parent.insert(title.parent.index(title) + 1, [index, line])
+    # Nodes of entries were collected before this event, so these are put beside them.
+    found = app.env.get_domain("index").entries.setdefault(app.env.docname, [])
+    found += [("single", entry, "", "", None) for entry in entries]
+    title.parent.insert(title.parent.index(title) + 1, line)
 
 
 def setup(app):

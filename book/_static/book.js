@@ -83,6 +83,7 @@
     const form = document.createElement("form");
     form.className = "claims-filter";
     form.setAttribute("aria-label", "Filter the claims");
+    for (const [key, label] of Object.entries(fields)) label.lastChild.name = key;
     form.append(...Object.values(fields), text, count);
     place.after(form);
 

@@ -186,12 +186,12 @@ def test_claims_can_be_filtered_and_pointed_at(browser):
     visible = "[...document.querySelectorAll('.claims tbody tr')].filter(r => r.checkVisibility())"
     try:
         everything = page.evaluate(f"{visible}.length")
-        page.get_by_label("Verdict").select_option("not reproduced")
+        page.locator("select[name=verdict]").select_option("not reproduced")
         failed = page.evaluate(f"{visible}.map(row => row.dataset.verdict)")
         assert 0 < len(failed) < everything
         assert set(failed) == {"not reproduced"}
-        page.get_by_label("Paper").select_option("C")
-        page.get_by_label("Text").fill("perplexity fixed")
+        page.locator("select[name=paper]").select_option("C")
+        page.locator("form.claims-filter input").fill("perplexity fixed")
         words = page.evaluate(f"{visible}.map(row => row.textContent.toLowerCase())")
         assert words
         assert all("perplexity" in text and "fixed" in text for text in words)
