@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from docutils import nodes
+from sphinx import addnodes
 from ways import minutes, read_paths
 
 from stlcore.pages.runner import find_page
@@ -37,10 +38,11 @@ def add(app, doctree):
         words += ["optional"] if way["level"] == "optional" else []
     line = nodes.paragraph("", " · ".join(words), classes=["origin"])
     entries = [page.id, *places(page.source)]
-    # Nodes of entries were collected before this event, so these are put beside them.
-    found = app.env.get_domain("index").entries.setdefault(app.env.docname, [])
-    found += [("single", entry, "", "", None) for entry in entries]
-    title.parent.insert(title.parent.index(title) + 1, line)
+    entries = [("single", entry, "", "main", None) for entry in entries]
+    # The search reads the nodes; the index collected them before this event, so it is told.
+    app.env.get_domain("index").entries.setdefault(app.env.docname, []).extend(entries)
+    place = title.parent.index(title) + 1
+    title.parent.insert(place, [addnodes.index(entries=entries), line])
 
 
 def setup(app):

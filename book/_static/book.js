@@ -2,9 +2,11 @@
 (() => {
   "use strict";
 
-  /* A folded control that an address points to is opened. */
+  /* A claim that an address points to is shown, a folded control opened. */
   function unfold() {
     const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const row = target?.closest("div.claims tr");
+    if (row) row.hidden = false;
     const fold = target?.closest("div.claims details");
     if (fold) {
       fold.open = true;
