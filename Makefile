@@ -9,7 +9,7 @@ pipeline = $(RUN) $(BIN)/python -m snakemake $(1) --snakefile workflow/Snakefile
   --quiet rules progress
 
 .DEFAULT_GOAL := help
-.PHONY: help env book pages test lint pairs bench lock clean
+.PHONY: help env book pages test lint pairs serve bench lock clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
@@ -44,6 +44,9 @@ lint: env  ## style
 
 pairs: env  ## every page in normal form, with its .ipynb twin beside it
 	$(BIN)/python -m stlcore pair
+
+serve: env  ## the book at http://localhost:8000
+	$(BIN)/python -m http.server --directory _build/html 8000
 
 bench: env  ## the speed claims, with their peers in the same run
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(RUN) $(BIN)/python $$file || exit 1; done

@@ -38,8 +38,11 @@ def add(app, doctree):
         words += ["optional"] if way["level"] == "optional" else []
     line = nodes.paragraph("", " · ".join(words), classes=["origin"])
     entries = [page.id, *places(page.source)]
-    index = addnodes.index(entries=[("single", entry, "", "", None) for entry in entries])
-    title.parent.insert(title.parent.index(title) + 1, [index, line])
+    entries = [("single", entry, "", "main", None) for entry in entries]
+    # The search reads the nodes; the index collected them before this event, so it is told.
+    app.env.get_domain("index").entries.setdefault(app.env.docname, []).extend(entries)
+    place = title.parent.index(title) + 1
+    title.parent.insert(place, [addnodes.index(entries=entries), line])
 
 
 def setup(app):

@@ -2,9 +2,11 @@
 (() => {
   "use strict";
 
-  /* A folded control that an address points to is opened. */
+  /* A claim that an address points to is shown, a folded control opened. */
   function unfold() {
     const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const row = target?.closest("div.claims tr");
+    if (row) row.hidden = false;
     const fold = target?.closest("div.claims details");
     if (fold) {
       fold.open = true;
@@ -68,8 +70,8 @@
   /* The filter of the page of all claims. */
   function filter() {
     const rows = [...document.querySelectorAll("div.claims tbody tr[data-page]")];
-    const place = document.querySelector("h1");
-    if (!document.querySelector("section#claims > h1") || !rows.length) return;
+    const place = document.querySelector("section#claims > h1");
+    if (!place || !rows.length) return;
     const values = (key) => [...new Set(rows.map((row) => row.dataset[key]))];
     rows.forEach((row) => { row.dataset.paper = row.dataset.page[0]; });
     const fields = {
@@ -83,6 +85,7 @@
     const form = document.createElement("form");
     form.className = "claims-filter";
     form.setAttribute("aria-label", "Filter the claims");
+    for (const [key, label] of Object.entries(fields)) label.lastChild.name = key;
     form.append(...Object.values(fields), text, count);
     place.after(form);
 

@@ -1,6 +1,7 @@
 """The built book: what Sphinx wrote, and what a browser makes of it."""
 
 import json
+from importlib import resources
 from pathlib import Path
 
 import nbformat
@@ -185,12 +186,12 @@ def test_claims_can_be_filtered_and_pointed_at(browser):
     visible = "[...document.querySelectorAll('.claims tbody tr')].filter(r => r.checkVisibility())"
     try:
         everything = page.evaluate(f"{visible}.length")
-        page.get_by_label("Verdict").select_option("not reproduced")
+        page.locator("select[name=verdict]").select_option("not reproduced")
         failed = page.evaluate(f"{visible}.map(row => row.dataset.verdict)")
         assert 0 < len(failed) < everything
         assert set(failed) == {"not reproduced"}
-        page.get_by_label("Paper").select_option("C")
-        page.get_by_label("Text").fill("perplexity fixed")
+        page.locator("select[name=paper]").select_option("C")
+        page.locator("form.claims-filter input").fill("perplexity fixed")
         words = page.evaluate(f"{visible}.map(row => row.textContent.toLowerCase())")
         assert words
         assert all("perplexity" in text and "fixed" in text for text in words)
@@ -212,6 +213,39 @@ def test_search_finds_a_theorem_and_an_id_first(browser):
         first = page.get_attribute("ul.search li a", "href")
         page.close()
         assert name in first, words
+
+
+@pytest.mark.parametrize("chapter", chapters())
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_nothing_keeps_a_keyboard_or_a_screen_reader_out(browser, chapter, theme):
+    """No serious or critical finding of axe-core, and formulas are no stops for the Tab key."""
+    axe = pytest.importorskip("axe_playwright_python")
+    page, _, _ = opened(browser, chapter, 1366, theme)
+    try:
+        page.evaluate((resources.files(axe) / "axe.min.js").read_text(encoding="utf-8"))
+        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+        grave = [
+            (violation["id"], [node["html"][:120] for node in violation["nodes"]])
+            for violation in found
+            if violation["impact"] in ("serious", "critical")
+        ]
+        assert grave == []
+        assert page.locator("mjx-container[tabindex]").count() == 0
+    finally:
+        page.close()
+
+
+@pytest.mark.parametrize("chapter", [c for c in chapters() if c.startswith("notebooks/")])
+def test_no_code_is_cut_off(browser, chapter):
+    page, _, _ = opened(browser, chapter, 1366, "light")
+    try:
+        cut = page.evaluate(
+            """() => [...document.querySelectorAll('div.cell_input pre')]
+                .filter(pre => pre.scrollWidth > pre.clientWidth).length"""
+        )
+        assert cut == 0
+    finally:
+        page.close()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
