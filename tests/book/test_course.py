@@ -12,7 +12,7 @@ import nbformat
 import numpy as np
 import pytest
 
-from stlcore.pages.course import names, student_version
+from stlcore.pages.course import exercises, names, student_version
 from stlcore.pages.exercise import agrees, numbers
 from stlcore.pages.plain import BLANK, plain
 from stlcore.pages.repository import ROOT
@@ -103,11 +103,13 @@ def test_student_version_keeps_what_stands_around_a_solution(tmp_path):
         "# Title\n\nBefore.\n\n```{solution} one\n$1$\n```\n\nBetween.\n\n"
         "`````{solution} two\n````{note}\n```\ncode\n```\n````\n`````\n\nAfter.\n"
     )
-    (cell,) = student_version(NotebookPage(path)).cells
-    assert [line for line in cell.source.splitlines() if line] == [
+    text = prose(student_version(NotebookPage(path)))
+    assert [line for line in text.splitlines() if line] == [
         "# Title",
         "Before.",
+        "*Your answer:*",
         "Between.",
+        "*Your answer:*",
         "After.",
     ]
 
@@ -209,6 +211,25 @@ def test_its_checks_pass_the_solution_and_nothing_less(coded, capsys):
         for source in (check, hidden):  # one per mille off
             with pytest.raises(AssertionError):
                 exec(source, space)
+
+
+def test_every_exercise_says_what_it_is_and_no_other_does():
+    labels = [
+        label
+        for page in PAGES
+        for label in re.findall(r"(?m)^:label: (ex-\S+)$", page.path.read_text(encoding="utf-8"))
+    ]
+    assert sorted(exercises()) == sorted(labels)
+    for page in CODED:
+        own = {label for label, found in exercises().items() if found.kind == "code"}
+        names = {label for label in own if f"-{page.name}-" in label}
+        assert names == {f"ex-{page.name}-code"}
+    assert sum(found.kind == "code" for found in exercises().values()) == len(CODED)
+
+
+def test_a_heading_says_what_an_exercise_is_worth():
+    text = prose(student_version(find_page("c02")))
+    assert "**Exercise 3.** *Code, level 1, 20 minutes, 4 points.*" in text
 
 
 def test_numbers_belong_to_a_name():
