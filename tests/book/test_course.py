@@ -14,7 +14,7 @@ import pytest
 
 from stlcore.pages.course import exercises, names, student_version
 from stlcore.pages.exercise import agrees, numbers
-from stlcore.pages.plain import BLANK, plain
+from stlcore.pages.plain import BLANK, DIRECTIVE, OPTION, plain
 from stlcore.pages.repository import ROOT
 from stlcore.pages.runner import NotebookPage, find_page, pages
 
@@ -33,6 +33,17 @@ def student(page):
 
 def prose(notebook) -> str:
     return "\n\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
+
+
+def directives(page, kind) -> list[tuple[str, str]]:
+    """Argument and body of every directive of a kind."""
+    text = prose(page.notebook)
+    return [(argument, body) for _, name, argument, body in DIRECTIVE.findall(text) if name == kind]
+
+
+def solutions(page) -> dict[str, str]:
+    """Solutions by the label of their exercise."""
+    return {argument: OPTION.sub("", body) for argument, body in directives(page, "solution")}
 
 
 # --- Plain Jupyter ---------------------------------------------------------------------------
@@ -121,6 +132,58 @@ def test_no_claim_is_left_and_no_name_is_missing(student):
     bound = set(dir(builtins)).union(*(names(source)[0] for source in code))
     for source in code:
         assert not names(source)[1] - bound
+
+
+def squeezed(text: str) -> str:
+    """A text without what makes two formulas look different that are not."""
+    text = re.sub(r"\\[,;!]|\\[bB]igg?[lr]?", "", text)
+    return re.sub(r"[\s{}]|(?<=\\)[td](?=frac)", "", text)
+
+
+#: What a solution repeats of its page, each looked at: a term of a statement that it starts
+#: from, a number of the example that it changes, a symbol. None is what was asked for.
+REPEATED = {
+    "ex-a02-limit": ["0.05"],
+    "ex-a03-reuse": [r"\alpha(1-\alpha)n\beta\gamma"],
+    "ex-a03-limit": [r"\mathrm{TV}(D_i,D_0)"],
+    "ex-a04-forget": [r"\lVert w^*\rVert^2"],
+    "ex-a06-limit": [r"\lambda\to\infty"],
+    "ex-b02-second": ["0.565", "0.085"],
+    "ex-b05-second": [r"1,\frac12,\frac13,\dots"],
+    "ex-b06-second": [r"\frac\lambda{1+2\lambda}"],
+    "ex-b07-steps": [r"\frac12\sqrt{\mu_2}"],
+    "ex-c08-known": [r"\mathbb E[\hat\theta_2\mid D_1]"],
+    "ex-c09-rate": [r"\mathrm{KL}(P^*\|P_\theta)", r"\mathrm{KL}(P_{\theta_1}\|P_\theta)"],
+    "ex-c14-monotone": [r"\varphi(x)^2x\le c"],
+}
+
+
+def telling(solution: str) -> list[str]:
+    """What would give a solution away: formulas, code, values and runs of seven words."""
+    formulas = re.findall(r"(?s)\$\$(.+?)\$\$|(?<!\$)\$([^$]+)\$", solution)
+    whole = [a or b for a, b in formulas]
+    sides = [side for text in whole for side in re.split(r"=|<|>|\\(?:to|approx|le|ge)\b", text)]
+    found = [f for f in whole + sides if len(squeezed(f)) >= 16]
+    words = re.sub(r"\$[^$]*\$|\{[\w:]+\}`[^`]*`", "\n", solution)
+    found += [code for code in re.findall(r"`([^`]+)`", words) if len(code) >= 16]
+    found += re.findall(r"(?<![\w.])\d+\.\d{2,}", solution)
+    for sentence in re.split(r"[.!?:]\s|\n", words):
+        run = sentence.split()
+        found += [" ".join(run[k : k + 7]) for k in range(len(run) - 6)]
+    return found
+
+
+def test_no_cell_gives_a_solution_away(page, student):
+    """Phrases, formulas, code and values of a solution stand in no cell, but its exercise's."""
+    cells = squeezed("\n\n".join(cell.source for cell in student.cells))
+    asked = {
+        dict(OPTION.findall(body))["label"]: squeezed(body)
+        for _, body in directives(page, "exercise")
+    }
+    for label, solution in solutions(page).items():
+        texts = {squeezed(text) for text in telling(solution)}
+        found = {text for text in texts if text in cells and text not in asked[label]}
+        assert found == {squeezed(text) for text in REPEATED.get(label, [])}, label
 
 
 @pytest.mark.parametrize("name", ["c02", "a01"])
@@ -214,11 +277,7 @@ def test_its_checks_pass_the_solution_and_nothing_less(coded, capsys):
 
 
 def test_every_exercise_says_what_it_is_and_no_other_does():
-    labels = [
-        label
-        for page in PAGES
-        for label in re.findall(r"(?m)^:label: (ex-\S+)$", page.path.read_text(encoding="utf-8"))
-    ]
+    labels = [label for page in PAGES for label in solutions(page)]
     assert sorted(exercises()) == sorted(labels)
     for page in CODED:
         own = {label for label, found in exercises().items() if found.kind == "code"}
