@@ -330,6 +330,7 @@ def build_course(plan: Path, target: Path) -> list[Path]:
     for folder in folders.values():
         if folder.exists() and not (folder / ".course").exists():
             raise UsageError(f"{folder} is there and no course: choose another folder")
+    for folder in folders.values():
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         (folder / ".course").touch()

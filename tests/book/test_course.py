@@ -12,10 +12,16 @@ import nbformat
 import numpy as np
 import pytest
 
-from stlcore.pages.course import exercises, names, student_version
+from stlcore.pages.course import (
+    build_course,
+    exercises,
+    names,
+    read_plan,
+    student_version,
+)
 from stlcore.pages.exercise import agrees, numbers
 from stlcore.pages.plain import BLANK, DIRECTIVE, OPTION, plain
-from stlcore.pages.repository import ROOT
+from stlcore.pages.repository import ROOT, UsageError
 from stlcore.pages.runner import NotebookPage, find_page, pages
 
 PAGES = pages()
@@ -318,3 +324,48 @@ def test_agrees_says_where_and_not_what(capsys):
     ):
         with pytest.raises(AssertionError, match=words):
             agrees(answer, [1, 2])
+
+
+# --- Courses ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "plan", sorted((ROOT / "book/courses").glob("*.yml")), ids=lambda p: p.stem
+)
+def test_a_plan_of_the_book_can_be_read(plan):
+    assert len(read_plan(plan)["lessons"]) == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("title: One", "needs a title and lessons"),
+        ("title: One\nlessons: []\nroom: 3", "has no use for 'room'"),
+        ("title: One\nlessons: [{title: A, pages: [c99]}]", "there is no page 'c99'"),
+        ("title: One\nlessons: [{title: A, pages: [c02, C-02]}]", "has the page c02 twice"),
+        ("title: One\nlessons: [{title: A, pages: [], exercises: [ex]}]", "no exercise with 'ex'"),
+        ("title: [", "cannot read the plan"),
+    ],
+)
+def test_a_wrong_plan_is_one_sentence(text, words, tmp_path):
+    (tmp_path / "plan.yml").write_text(text)
+    with pytest.raises(UsageError, match=words):
+        build_course(tmp_path / "plan.yml", tmp_path / "made")
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_course_replaces_a_course_and_nothing_else(tmp_path):
+    plan = tmp_path / "plan.yml"
+    plan.write_text("title: One\ninstall: pip install it\nlessons: [{title: A, pages: [c02]}]")
+    (tmp_path / "made" / "student").mkdir(parents=True)
+    with pytest.raises(UsageError, match="is there and no course"):
+        build_course(plan, tmp_path / "made")
+    (tmp_path / "made" / "student").rmdir()
+    assert build_course(plan, tmp_path / "made") == build_course(plan, tmp_path / "made")
+    for kind in ("student", "teacher"):
+        notebook = nbformat.read(tmp_path / "made" / kind / "c02.ipynb", as_version=4)
+        assert notebook.cells[0].source == "%pip install it"
+        assert ("Solution of Exercise 1" in prose(notebook)) == (kind == "teacher")
+    syllabus = (tmp_path / "made" / "syllabus.md").read_text()
+    assert "| C-02 The risk recurrence, exactly | ex-c02-code | code | 1 | 20 | 4 |" in syllabus
+    assert "In all 45 minutes of exercises, 8 points." in syllabus
