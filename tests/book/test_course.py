@@ -297,6 +297,20 @@ def test_a_heading_says_what_an_exercise_is_worth():
     assert "**Exercise 3.** *Code, level 1, 20 minutes, 4 points.*" in text
 
 
+def test_the_book_shows_what_an_exercise_is(tmp_path):
+    paths = [str(ROOT / "book" / "_ext"), str(ROOT)]
+    (tmp_path / "conf.py").write_text(
+        f"import sys\nsys.path[:0] = {paths}\n"
+        "extensions = ['myst_parser', 'sphinx_exercise', 'exercise_info']\n"
+    )
+    page = "# T\n\n```{exercise}\n:label: ex-c02-first\n\nShow it.\n```\n"
+    (tmp_path / "index.md").write_text(page)
+    command = [sys.executable, "-m", "sphinx", "-W", "-q", tmp_path, tmp_path / "out"]
+    subprocess.run(command, check=True)
+    html = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert "<p><em>Proof, level 1, 10 minutes, 2 points.</em></p>\n<p>Show it.</p>" in html
+
+
 def test_numbers_belong_to_a_name():
     given = {"share": (0.0, 1.0), "sizes": (3, 5, 200), "shares": (0.5, 1, 4)}
     one, two = numbers("Ada", "ex", **given), numbers("Emmy", "ex", **given)
