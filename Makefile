@@ -9,7 +9,9 @@ pipeline = $(RUN) $(BIN)/python -m snakemake $(1) --snakefile workflow/Snakefile
   --quiet rules progress
 
 .DEFAULT_GOAL := help
-.PHONY: help env book pages test lint pairs serve bench lock clean
+PLAN ?= book/courses/two_weeks.yml
+
+.PHONY: help env book pages course test lint pairs serve bench lock clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
@@ -31,6 +33,9 @@ book: env  ## every page run, and the book built from them
 
 pages: env  ## every page run
 	@$(call pipeline,pages)
+
+course: env  ## notebooks for students and teachers, and to grade: make course PLAN=book/courses/six_weeks.yml
+	$(BIN)/python -m stlcore student --course $(PLAN) -o _build/course
 
 test: lint book  ## everything: unit tests, pages, the built book in a browser
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null \

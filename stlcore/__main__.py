@@ -93,8 +93,10 @@ def main(arguments: list[str] | None = None) -> int:
     )
     pairing.set_defaults(command=_pair)
 
-    student = commands.add_parser("student", help="a page without its solutions")
-    student.add_argument("page")
+    student = commands.add_parser("student", help="a page without its solutions, or a course")
+    what = student.add_mutually_exclusive_group(required=True)
+    what.add_argument("page", nargs="?")
+    what.add_argument("--course", type=Path, metavar="PLAN", help="all of a plan, to a folder")
     student.add_argument("-o", "--output", type=Path, required=True)
     student.set_defaults(command=_student)
 
@@ -270,9 +272,13 @@ def _pair(options) -> int:
 def _student(options) -> int:
     import nbformat
 
-    from stlcore.pages.course import student_version
+    from stlcore.pages.course import build_course, student_version
     from stlcore.pages.runner import find_page
 
+    if options.course:
+        for path in build_course(options.course, options.output):
+            print(f"wrote {path}")
+        return 0
     if options.output.suffix != ".ipynb":
         raise UsageError(f"the output must be a notebook (.ipynb), not {options.output.name}")
     notebook = student_version(find_page(options.page))

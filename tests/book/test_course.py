@@ -12,10 +12,16 @@ import nbformat
 import numpy as np
 import pytest
 
-from stlcore.pages.course import names, student_version
+from stlcore.pages.course import (
+    build_course,
+    exercises,
+    names,
+    read_plan,
+    student_version,
+)
 from stlcore.pages.exercise import agrees, numbers
-from stlcore.pages.plain import BLANK, plain
-from stlcore.pages.repository import ROOT
+from stlcore.pages.plain import BLANK, DIRECTIVE, OPTION, plain
+from stlcore.pages.repository import ROOT, UsageError
 from stlcore.pages.runner import NotebookPage, find_page, pages
 
 PAGES = pages()
@@ -33,6 +39,17 @@ def student(page):
 
 def prose(notebook) -> str:
     return "\n\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
+
+
+def directives(page, kind) -> list[tuple[str, str]]:
+    """Argument and body of every directive of a kind."""
+    text = prose(page.notebook)
+    return [(argument, body) for _, name, argument, body in DIRECTIVE.findall(text) if name == kind]
+
+
+def solutions(page) -> dict[str, str]:
+    """Solutions by the label of their exercise."""
+    return {argument: OPTION.sub("", body) for argument, body in directives(page, "solution")}
 
 
 # --- Plain Jupyter ---------------------------------------------------------------------------
@@ -103,11 +120,13 @@ def test_student_version_keeps_what_stands_around_a_solution(tmp_path):
         "# Title\n\nBefore.\n\n```{solution} one\n$1$\n```\n\nBetween.\n\n"
         "`````{solution} two\n````{note}\n```\ncode\n```\n````\n`````\n\nAfter.\n"
     )
-    (cell,) = student_version(NotebookPage(path)).cells
-    assert [line for line in cell.source.splitlines() if line] == [
+    text = prose(student_version(NotebookPage(path)))
+    assert [line for line in text.splitlines() if line] == [
         "# Title",
         "Before.",
+        "*Your answer:*",
         "Between.",
+        "*Your answer:*",
         "After.",
     ]
 
@@ -119,6 +138,58 @@ def test_no_claim_is_left_and_no_name_is_missing(student):
     bound = set(dir(builtins)).union(*(names(source)[0] for source in code))
     for source in code:
         assert not names(source)[1] - bound
+
+
+def squeezed(text: str) -> str:
+    """A text without what makes two formulas look different that are not."""
+    text = re.sub(r"\\[,;!]|\\[bB]igg?[lr]?", "", text)
+    return re.sub(r"[\s{}]|(?<=\\)[td](?=frac)", "", text)
+
+
+#: What a solution repeats of its page, each looked at: a term of a statement that it starts
+#: from, a number of the example that it changes, a symbol. None is what was asked for.
+REPEATED = {
+    "ex-a02-limit": ["0.05"],
+    "ex-a03-reuse": [r"\alpha(1-\alpha)n\beta\gamma"],
+    "ex-a03-limit": [r"\mathrm{TV}(D_i,D_0)"],
+    "ex-a04-forget": [r"\lVert w^*\rVert^2"],
+    "ex-a06-limit": [r"\lambda\to\infty"],
+    "ex-b02-second": ["0.565", "0.085"],
+    "ex-b05-second": [r"1,\frac12,\frac13,\dots"],
+    "ex-b06-second": [r"\frac\lambda{1+2\lambda}"],
+    "ex-b07-steps": [r"\frac12\sqrt{\mu_2}"],
+    "ex-c08-known": [r"\mathbb E[\hat\theta_2\mid D_1]"],
+    "ex-c09-rate": [r"\mathrm{KL}(P^*\|P_\theta)", r"\mathrm{KL}(P_{\theta_1}\|P_\theta)"],
+    "ex-c14-monotone": [r"\varphi(x)^2x\le c"],
+}
+
+
+def telling(solution: str) -> list[str]:
+    """What would give a solution away: formulas, code, values and runs of seven words."""
+    formulas = re.findall(r"(?s)\$\$(.+?)\$\$|(?<!\$)\$([^$]+)\$", solution)
+    whole = [a or b for a, b in formulas]
+    sides = [side for text in whole for side in re.split(r"=|<|>|\\(?:to|approx|le|ge)\b", text)]
+    found = [f for f in whole + sides if len(squeezed(f)) >= 16]
+    words = re.sub(r"\$[^$]*\$|\{[\w:]+\}`[^`]*`", "\n", solution)
+    found += [code for code in re.findall(r"`([^`]+)`", words) if len(code) >= 16]
+    found += re.findall(r"(?<![\w.])\d+\.\d{2,}", solution)
+    for sentence in re.split(r"[.!?:]\s|\n", words):
+        run = sentence.split()
+        found += [" ".join(run[k : k + 7]) for k in range(len(run) - 6)]
+    return found
+
+
+def test_no_cell_gives_a_solution_away(page, student):
+    """Phrases, formulas, code and values of a solution stand in no cell, but its exercise's."""
+    cells = squeezed("\n\n".join(cell.source for cell in student.cells))
+    asked = {
+        dict(OPTION.findall(body))["label"]: squeezed(body)
+        for _, body in directives(page, "exercise")
+    }
+    for label, solution in solutions(page).items():
+        texts = {squeezed(text) for text in telling(solution)}
+        found = {text for text in texts if text in cells and text not in asked[label]}
+        assert found == {squeezed(text) for text in REPEATED.get(label, [])}, label
 
 
 @pytest.mark.parametrize("name", ["c02", "a01"])
@@ -211,6 +282,35 @@ def test_its_checks_pass_the_solution_and_nothing_less(coded, capsys):
                 exec(source, space)
 
 
+def test_every_exercise_says_what_it_is_and_no_other_does():
+    labels = [label for page in PAGES for label in solutions(page)]
+    assert sorted(exercises()) == sorted(labels)
+    for page in CODED:
+        own = {label for label, found in exercises().items() if found.kind == "code"}
+        names = {label for label in own if f"-{page.name}-" in label}
+        assert names == {f"ex-{page.name}-code"}
+    assert sum(found.kind == "code" for found in exercises().values()) == len(CODED)
+
+
+def test_a_heading_says_what_an_exercise_is_worth():
+    text = prose(student_version(find_page("c02")))
+    assert "**Exercise 3.** *Code, level 1, 20 minutes, 4 points.*" in text
+
+
+def test_the_book_shows_what_an_exercise_is(tmp_path):
+    paths = [str(ROOT / "book" / "_ext"), str(ROOT)]
+    (tmp_path / "conf.py").write_text(
+        f"import sys\nsys.path[:0] = {paths}\n"
+        "extensions = ['myst_parser', 'sphinx_exercise', 'exercise_info']\n"
+    )
+    page = "# T\n\n```{exercise}\n:label: ex-c02-first\n\nShow it.\n```\n"
+    (tmp_path / "index.md").write_text(page)
+    command = [sys.executable, "-m", "sphinx", "-W", "-q", tmp_path, tmp_path / "out"]
+    subprocess.run(command, check=True)
+    html = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert "<p><em>Proof, level 1, 10 minutes, 2 points.</em></p>\n<p>Show it.</p>" in html
+
+
 def test_numbers_belong_to_a_name():
     given = {"share": (0.0, 1.0), "sizes": (3, 5, 200), "shares": (0.5, 1, 4)}
     one, two = numbers("Ada", "ex", **given), numbers("Emmy", "ex", **given)
@@ -238,3 +338,48 @@ def test_agrees_says_where_and_not_what(capsys):
     ):
         with pytest.raises(AssertionError, match=words):
             agrees(answer, [1, 2])
+
+
+# --- Courses ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "plan", sorted((ROOT / "book/courses").glob("*.yml")), ids=lambda p: p.stem
+)
+def test_a_plan_of_the_book_can_be_read(plan):
+    assert len(read_plan(plan)["lessons"]) == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("title: One", "needs a title and lessons"),
+        ("title: One\nlessons: []\nroom: 3", "has no use for 'room'"),
+        ("title: One\nlessons: [{title: A, pages: [c99]}]", "there is no page 'c99'"),
+        ("title: One\nlessons: [{title: A, pages: [c02, C-02]}]", "has the page c02 twice"),
+        ("title: One\nlessons: [{title: A, pages: [], exercises: [ex]}]", "no exercise with 'ex'"),
+        ("title: [", "cannot read the plan"),
+    ],
+)
+def test_a_wrong_plan_is_one_sentence(text, words, tmp_path):
+    (tmp_path / "plan.yml").write_text(text)
+    with pytest.raises(UsageError, match=words):
+        build_course(tmp_path / "plan.yml", tmp_path / "made")
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_course_replaces_a_course_and_nothing_else(tmp_path):
+    plan = tmp_path / "plan.yml"
+    plan.write_text("title: One\ninstall: pip install it\nlessons: [{title: A, pages: [c02]}]")
+    (tmp_path / "made" / "student").mkdir(parents=True)
+    with pytest.raises(UsageError, match="is there and no course"):
+        build_course(plan, tmp_path / "made")
+    (tmp_path / "made" / "student").rmdir()
+    assert build_course(plan, tmp_path / "made") == build_course(plan, tmp_path / "made")
+    for kind in ("student", "teacher"):
+        notebook = nbformat.read(tmp_path / "made" / kind / "c02.ipynb", as_version=4)
+        assert notebook.cells[0].source == "%pip install it"
+        assert ("Solution of Exercise 1" in prose(notebook)) == (kind == "teacher")
+    syllabus = (tmp_path / "made" / "syllabus.md").read_text()
+    assert "| C-02 The risk recurrence, exactly | ex-c02-code | code | 1 | 20 | 4 |" in syllabus
+    assert "In all 45 minutes of exercises, 8 points." in syllabus
