@@ -14,6 +14,7 @@ from stlcore.cycles import (
     Selection,
     Weights,
     balanced,
+    coevolving,
     filtered_share,
     fixed_real,
     fresh_mixture,
@@ -41,7 +42,9 @@ def general_weights(draw, generations=6):
 @st.composite
 def cycles(draw):
     """Every ready-made cycle with or without its modifiers, and a round it is defined for."""
-    kind = draw(st.sampled_from(["fresh", "synthetic", "balanced", "general", "fixed real"]))
+    kind = draw(
+        st.sampled_from(["fresh", "synthetic", "balanced", "general", "fixed real", "moving"])
+    )
     t = draw(st.integers(1, 40))
     if kind == "general":
         alpha, beta = draw(general_weights())
@@ -50,6 +53,8 @@ def cycles(draw):
         cycle = balanced()
     elif kind == "synthetic":
         cycle = full_synthetic()
+    elif kind == "moving":
+        cycle = coevolving(draw(probability), draw(probability), draw(probability))
     else:
         share = draw(
             st.one_of(

@@ -9,5 +9,5 @@ The module says whose theory it is, so names are imported from there:
 :mod:`~stlcore.theory.kde` and :mod:`~stlcore.theory.diffusion` for paper B;
 :mod:`~stlcore.theory.recursive_stability`, :mod:`~stlcore.theory.linear_attention` and
 :mod:`~stlcore.theory.augmentation` for paper A; :mod:`~stlcore.theory.beyond` for what the
-papers leave open.
+papers leave open, and :mod:`~stlcore.theory.report` for what they say of one loop.
 """
