@@ -29,7 +29,7 @@ __all__ = ["BLANK", "DIRECTIVE", "Target", "glued", "plain", "targets"]
 #: Stands where a value is to be read off.
 BLANK = "____"
 
-#: A directive: fence, name, argument, body.
+#: The fence, the name, the argument and the body of a directive.
 DIRECTIVE = re.compile(r"(?ms)^(`{3,}|:{3,})\{([\w:-]+)\} *([^\n]*)\n(.*?)^\1 *$\n?")
 
 ROLE = re.compile(r"\{([a-zA-Z][\w:-]*)\}`([^`]*)`")

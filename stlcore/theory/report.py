@@ -43,7 +43,7 @@ class Entry(NamedTuple):
     paper: str
     """A, B or C."""
     quantity: str
-    """What is bounded, or given exactly: ``gap``, ``tv`` or ``risk``."""
+    """``gap``, ``tv`` or ``risk``, which is bounded or given exactly."""
     missing: tuple[str, ...]
     """The hypotheses that the loop does not meet; empty where the statement applies."""
     bound: np.ndarray

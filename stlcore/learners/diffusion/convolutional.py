@@ -19,25 +19,25 @@ GROUPS = 4  # of channels that are brought to mean 0 and variance 1 together
 
 
 class ConvolutionalDenoiser(Denoiser):
-    r"""A small U-Net in place of the residual network; else as :class:`Denoiser`.
+    r"""A small U-Net in place of the residual network; else as :class:`~stlcore.learners.diffusion.denoiser.Denoiser`.
 
     Parameters
     ----------
     shape : tuple of int
-        Height and width of the images, and 3 for colour, as in
-        :attr:`stlcore.data.images.Images.pixels`; a point is such an image in one row.
+        Height and width of the images, and 3 for colour, as in the pixels of
+        :class:`~stlcore.data.images.Images`; a point is such an image in one row.
     width : int
         Channels at full resolution, a multiple of 4; half the resolution has twice as many.
     blocks : int
         Residual blocks of two convolutions, at each of three places: full resolution, half, full.
     **settings
-        ``steps``, ``batch``, ``rate`` and ``average`` of :class:`Denoiser`.
+        ``steps``, ``batch``, ``rate`` and ``average`` of the residual network.
 
     Raises
     ------
     ValueError
-        If height or width is odd, the width is not a multiple of 4, or a setting is refused by
-        :class:`Denoiser`.
+        If height or width is odd, the width is not a multiple of 4, or a setting is one that the
+        residual network refuses.
 
     Notes
     -----
