@@ -19,7 +19,9 @@ GROUPS = 4  # of channels that are brought to mean 0 and variance 1 together
 
 
 class ConvolutionalDenoiser(Denoiser):
-    r"""A small U-Net in place of the residual network; else as :class:`~stlcore.learners.diffusion.denoiser.Denoiser`.
+    r"""A small U-Net in place of a residual network.
+
+    All else is that of :class:`~stlcore.learners.diffusion.denoiser.Denoiser`.
 
     Parameters
     ----------
