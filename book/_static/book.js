@@ -55,6 +55,21 @@
     }
   }
 
+  /* Only a formula that scrolls can be reached by the keyboard, to be scrolled by it. */
+  function reachFormulas() {
+    for (const formula of document.querySelectorAll('mjx-container[display="true"]')) {
+      if (formula.scrollWidth > formula.clientWidth) formula.tabIndex = 0;
+      else formula.removeAttribute("tabindex");
+    }
+  }
+
+  /* Entries of a bibliography are items of the list that they stand in. */
+  function listEntries() {
+    for (const entry of document.querySelectorAll(".citation-list > .citation")) {
+      entry.setAttribute("role", "listitem");
+    }
+  }
+
   function choice(label, values) {
     const box = document.createElement("select");
     box.append(new Option("all", ""), ...values.map((value) => new Option(value, value)));
@@ -108,7 +123,9 @@
     apply();
   }
 
-  addEventListener("DOMContentLoaded", () => { filter(); unfold(); });
+  addEventListener("DOMContentLoaded", () => { filter(); unfold(); listEntries(); });
+  addEventListener("load", () => MathJax.startup.promise.then(reachFormulas));
+  addEventListener("resize", reachFormulas);
   addEventListener("load", nameFolds);  // after the theme has made its buttons
   addEventListener("hashchange", unfold);
   addEventListener("beforeprint", printing);

@@ -160,6 +160,8 @@ REPEATED = {
     "ex-b07-steps": [r"\frac12\sqrt{\mu_2}"],
     "ex-c08-known": [r"\mathbb E[\hat\theta_2\mid D_1]"],
     "ex-c09-rate": [r"\mathrm{KL}(P^*\|P_\theta)", r"\mathrm{KL}(P_{\theta_1}\|P_\theta)"],
+    "ex-n03-one-step": [r"\alpha(1-\alpha)R"],
+    "ex-n06-best": [r"\alpha\theta^*_k"],
     "ex-c14-monotone": [r"\varphi(x)^2x\le c"],
 }
 

@@ -41,7 +41,7 @@ def write_cifar(folder):
 
 
 def write_pictures(folder):
-    for i, pixels in enumerate(stream(1, "pictures").integers(0, 256, (40, 6, 5, 3))):
+    for i, pixels in enumerate(stream(1, "pictures").integers(0, 256, (64, 6, 5, 3))):
         Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i:03}.png")
 
 
