@@ -124,7 +124,7 @@
   }
 
   addEventListener("DOMContentLoaded", () => { filter(); unfold(); listEntries(); });
-  addEventListener("load", () => MathJax.startup.promise.then(reachFormulas));
+  addEventListener("load", () => window.MathJax?.startup.promise.then(reachFormulas));
   addEventListener("resize", reachFormulas);
   addEventListener("load", nameFolds);  // after the theme has made its buttons
   addEventListener("hashchange", unfold);
