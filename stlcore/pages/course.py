@@ -190,7 +190,7 @@ def _marked(stub: str, solution: str) -> str:
 def _coded(page: NotebookPage) -> list[str]:
     """Labels of the exercises on code."""
     cells = [c for c in page.notebook.cells if "numbers" in c.metadata.get("tags", [])]
-    return [re.search(r'numbers\(\s*student, "([\w-]+)"', cell.source)[1] for cell in cells]
+    return [re.search(r'numbers\(\s*student,\s*"([\w-]+)"', cell.source)[1] for cell in cells]
 
 
 def _made(page: NotebookPage, cells: list) -> nbformat.NotebookNode:

@@ -7,10 +7,12 @@ import builtins
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import nbformat
 import numpy as np
 import pytest
+import yaml
 
 from stlcore.pages.course import (
     build_course,
@@ -260,8 +262,13 @@ def test_an_exercise_on_code_has_all_its_cells_in_order(coded):
         assert ast.unparse(function.body[-1]) == "raise NotImplementedError"
 
 
+NEAR_MISSES = yaml.safe_load((Path(__file__).parent / "near_misses.yml").read_text("utf-8"))
+
+
 def test_its_checks_pass_the_solution_and_nothing_less(coded, capsys):
     """The page's imports are all they need, so that an exercise can be done without a run."""
+    near_misses = NEAR_MISSES[f"ex-{coded.name}-code"]
+    assert len(near_misses) >= 2
     imports = next(c.source for c in coded.notebook.cells if c.cell_type == "code")
     space: dict = {}
     exec(imports, space)
@@ -282,6 +289,11 @@ def test_its_checks_pass_the_solution_and_nothing_less(coded, capsys):
         for source in (check, hidden):  # one per mille off
             with pytest.raises(AssertionError):
                 exec(source, space)
+        for text, wrong in near_misses:
+            assert text in solution
+            exec(solution.replace(text, wrong), space)
+            with pytest.raises((AssertionError, IndexError, TypeError, ValueError)):
+                exec(f"{check}\n{hidden}", space)
 
 
 def test_every_exercise_says_what_it_is_and_no_other_does():
