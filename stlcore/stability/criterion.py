@@ -24,7 +24,8 @@ from stlcore.checks import check_count
 from stlcore.cycles import Cycle, fixed_real
 from stlcore.learners.base import LosesRepetitions
 from stlcore.loop import First
-from stlcore.stability.growth import STEPS, Growth, Rounds, another, banded, mean_radii
+from stlcore.stability.growth import Growth, another
+from stlcore.stability.planned_rounds import STEPS, Rounds, banded, mean_radii
 from stlcore.stability.real_items import (
     Planned,
     check_methods,
@@ -106,11 +107,12 @@ class Criterion:
 
     @property
     def holds_later(self) -> bool:
-        """Whether the factor of the mean is on the same side where the loop leads, up to chance."""
+        """Whether the factor of the mean is on its side, if any, where the loop leads, too."""
         if self.later is None:
-            return self.mean.side == "divergent"
+            return self.mean.side != "bounded"
         gap = abs(self.later.radius - self.mean.radius)
-        return self.later.side == self.mean.side or gap <= self.later.error + self.mean.error
+        by_chance = gap <= self.later.error + self.mean.error
+        return by_chance or self.mean.side in ("critical", self.later.side)
 
     @property
     def linear(self) -> bool:
