@@ -275,13 +275,17 @@ class Each:
     # --- Parameters ------------------------------------------------------------------------
 
     def to_vector(self, model: list) -> np.ndarray:
-        """The floats of every model, shape (repetitions, p)."""
-        rows = [[a.ravel() for _, a in arrays_in(one) if a.dtype.kind == "f"] for one in model]
-        if not rows[0]:
+        """The floats of every model, shape (repetitions, p); missing for lost ones."""
+        kept = [one for one in model if one is not None]
+        rows = [[a.ravel() for _, a in arrays_in(one) if a.dtype.kind == "f"] for one in kept]
+        if not rows or not rows[0]:
             raise TypeError(
                 f"there are no floats in a {type(model[0]).__name__}, so it has no parameters"
             )
-        return np.stack([np.concatenate(row) for row in rows])
+        found = np.stack([np.concatenate(row) for row in rows])
+        vectors = np.full((len(model), found.shape[1]), np.nan)
+        vectors[[one is not None for one in model]] = found
+        return vectors
 
     def from_vector(self, vector: np.ndarray, template: list) -> list:
         """Models with the given floats; all else as in ``template``, one or as many models."""

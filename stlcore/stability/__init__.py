@@ -8,7 +8,8 @@ from stlcore.lazy import hand_on
 __getattr__, __all__ = hand_on(
     __name__,
     {
-        "criterion": ["Criterion", "Growth", "Scale", "collapse_criterion"],
+        "criterion": ["Criterion", "collapse_criterion"],
+        "growth": ["Growth"],
         "implicit": [
             "SmoothLoop",
             "finite_differences",
@@ -25,6 +26,7 @@ __getattr__, __all__ = hand_on(
             "tiled",
             "to_vector",
         ],
+        "scale": ["Scale"],
         "smooth_loops": ["logistic_loop", "network_loop", "ridge_loop"],
     },
 )

@@ -11,6 +11,7 @@ from stlcore.pages.repository import ROOT
 #: What only the package itself uses.
 INTERNAL = {
     *("stlcore", "stlcore.__main__", "stlcore.checks", "stlcore.lazy"),
+    *("stlcore.stability.planned_rounds", "stlcore.stability.real_items"),
     *(
         f"stlcore.pages.{name}"
         for name in ("claims_table", "compare", "provenance", "repository", "runner", "sweep")

@@ -11,7 +11,7 @@ from stlcore.learners.gaussian import Gaussian, GaussianMean
 from stlcore.learners.kde import KernelDensity
 from stlcore.learners.logistic import Logistic
 from stlcore.loop import First, run
-from stlcore.stability.criterion import Growth, Scale, collapse_criterion
+from stlcore.stability import Growth, Scale, collapse_criterion
 from stlcore.stability.replaced_example import recursive_stability, summary
 from stlcore.stability.response import stacked, tiled
 from stlcore.streams import stream
@@ -157,6 +157,69 @@ def test_two_steps_that_disagree_are_no_verdict():
     found = judged(Cliff(1), full_synthetic(), repetitions=1000)
     assert found.verdict == "not linear enough to say"
     assert f"{found.mean.closer:.3g} and {found.mean.radius:.3g}" in found.warning
+
+
+def test_a_loop_that_leaves_the_range_of_its_factors_is_no_verdict():
+    """Nine tenths of the mean, and beyond 2.5 standard errors once more: calm at first."""
+
+    class Edge(Location):
+        def fit(self, sample, previous):
+            mean = sample.mean(axis=1, keepdims=True)
+            return 0.9 * mean + np.sign(mean) * np.maximum(np.abs(mean) - self.factor, 0)
+
+    near, far = (judged(Edge(b / np.sqrt(40)), full_synthetic(), 20, seed=1) for b in (2.5, 25))
+    assert far.verdict == "bounded in mean square"
+    assert far.later.radius == pytest.approx(0.9, abs=1e-9)
+    assert near.mean.side == "bounded"
+    assert near.later.side == "divergent"
+    assert near.verdict == "not linear enough to say"
+    assert f"where the loop leads in 20 rounds it is {near.later.radius:.3g}" in near.warning
+    assert "not predicted" in str(near)
+
+
+class Smoother(Points):
+    """Softmax attention, described by the affine function nearest to it at twelve queries."""
+
+    truth = np.array([[0.0, 0.5, -0.5]])
+
+    def __init__(self, queries):
+        self.queries = queries
+        self.project = np.linalg.pinv(np.c_[np.ones(len(queries)), queries]).T
+
+    def sample(self, models, weights, size, rng):
+        (model,) = (np.broadcast_to(m, (len(size), 3)) for m in models)
+        x = rng.standard_normal((len(size), size[0], 2))
+        y = model[:, :1] + np.einsum("rnd,rd->rn", x, model[:, 1:])
+        return np.dstack([x, y + 0.5 * rng.standard_normal(y.shape)])
+
+    def fit(self, sample, previous):
+        weights = np.exp(np.einsum("qd,rnd->rqn", self.queries, sample[:, :, :2]))
+        answers = np.einsum("rqn,rn->rq", weights, sample[:, :, 2]) / weights.sum(axis=2)
+        return 1.2 * answers @ self.project
+
+
+def test_the_choice_of_queries_is_in_the_error():
+    class Redrawn(Smoother):
+        def redrawn(self, rng):
+            return Redrawn(rng.standard_normal(self.queries.shape))
+
+    def asked(k, kind=Smoother):
+        learner = kind(stream(4, "queries", k).standard_normal((12, 2)))
+        return judged(learner, fresh_mixture(0.1), 2, 30, seed=4, repetitions=40)
+
+    alone, together = asked(0), asked(0, Redrawn)
+    others = [asked(k).mean.radius for k in range(1, 13)]
+
+    def covered(growth):
+        low, high = growth.interval
+        return np.mean([low < other < high for other in others])
+
+    assert covered(alone.mean) < 0.7
+    # Outside with 5 % each: four of 12 have a probability of 0.002.
+    assert covered(together.mean) > 8 / 12
+    wide = np.log(together.band[1, 1:] / together.band[0, 1:])
+    assert (wide > np.log(alone.band[1, 1:] / alone.band[0, 1:])).all()
+    assert together.mean.spread > 0 == alone.mean.spread
 
 
 # --- Predictions -----------------------------------------------------------------------------
@@ -397,7 +460,7 @@ def test_bad_input_is_answered_in_a_sentence():
         call(data=np.zeros((2, 40)))
     with pytest.raises(ValueError, match=r"must hold one repetition, not 40: .*array\[None\]"):
         call(data=np.zeros(40))
-    with pytest.raises(ValueError, match="no axis of 30 items"):
+    with pytest.raises(ValueError, match=r"must hold 30 items, .* lengths \[40\]"):
         call(size=30)
     with pytest.raises(TypeError, match=r"must be a sample as Location.sample gives it, not list"):
         call(data=[1.0, 2.0])
@@ -407,7 +470,7 @@ def test_bad_input_is_answered_in_a_sentence():
         call(Location(0))
     normal = Gaussian(0, 1)
     counted = normal.sample([normal.truth], np.ones(1), np.array([40]), stream(1))
-    with pytest.raises(ValueError, match="hold 40 items, but the size is 30"):
+    with pytest.raises(ValueError, match=r"must hold 30 items, .* lengths \[40\]"):
         call(normal, counted, size=30)
     kernel = KernelDensity.__new__(KernelDensity)
     with pytest.raises((TypeError, ValueError), match="the data must"):

@@ -1,0 +1,107 @@
+"""How much a small change grows in one planned round, with its errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy.special import stdtrit
+
+from stlcore.stability.response import jackknife
+
+__all__ = ["Growth", "another"]
+
+APART = 0.1  # two steps disagree if their radii differ by more than this share, and significantly
+
+Side = Literal["bounded", "critical", "divergent"]
+
+
+@dataclass(frozen=True)
+class Growth:
+    """By how much a small change grows in one planned generation, with its errors.
+
+    Attributes
+    ----------
+    radius : float
+        Spectral radius, from steps of one standard error of the first fit.
+    closer : float
+        The same from steps of half a standard error.
+    standard_error : float
+        Of the radius, by a jackknife over groups of repetitions.
+    bias : float
+        How much noise in the operator may inflate the radius, from the halves of the
+        repetitions; see :class:`stlcore.stability.response.Response`.
+    noise : float
+        By how much the two steps may differ by chance: three standard errors and the bias of
+        the difference.
+    spread : float
+        How far the radius of another draw may lie from the mean of several, in which ``radius``
+        and ``closer`` are measured then; see :func:`another`.
+    """
+
+    radius: float
+    closer: float
+    standard_error: float
+    bias: float
+    noise: float
+    spread: float = 0.0
+
+    @classmethod
+    def of(cls, statistic: Callable[[np.ndarray], np.ndarray], repetitions: int) -> Growth:
+        """From ``statistic(chosen)``, the radii by one step or two from some repetitions."""
+
+        def with_gap(chosen):
+            radii = statistic(chosen)
+            return np.array([radii[0], radii[0] - radii[-1]])
+
+        (radius, gap), error, bias = jackknife(with_gap, repetitions)
+        found = radius, radius - gap, error[0], bias[0], 3 * error[1] + bias[1]
+        return cls(*map(float, found))
+
+    @classmethod
+    def over(cls, draws: list[Growth]) -> Growth:
+        """The mean over learners that differ by what they have drawn, and how far they differ."""
+        radius, closer, error, bias, noise = np.mean(
+            [(g.radius, g.closer, g.standard_error, g.bias, g.noise) for g in draws], axis=0
+        )
+        spread = another(np.array([g.radius for g in draws]))
+        return cls(*map(float, (radius, closer, error, bias, noise, spread)))
+
+    @property
+    def error(self) -> float:
+        """Two standard errors and the spread, plus the bias, plus the difference of the steps."""
+        drawn = np.hypot(2 * self.standard_error, self.spread)
+        return float(drawn) + self.bias + abs(self.radius - self.closer)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The radius less and plus its error."""
+        return max(self.radius - self.error, 0.0), self.radius + self.error
+
+    @property
+    def side(self) -> Side:
+        """Whether the radius is below 1, above, or equal up to its error."""
+        if abs(self.radius - 1) <= max(self.error, 1e-9):
+            return "critical"
+        return "bounded" if self.radius < 1 else "divergent"
+
+    @property
+    def linear(self) -> bool:
+        """Whether both steps give the same, up to chance or up to a tenth."""
+        gap = abs(self.radius - self.closer)
+        return gap <= max(self.noise, APART * max(self.radius, self.closer))
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return f"{self.radius:.3g} (from {low:.3g} to {high:.3g}; half the step: {self.closer:.3g})"
+
+
+def another(draws: np.ndarray) -> np.ndarray:
+    """How far one more draw may lie from the mean of those of axis 0, with 95 % confidence.
+
+    The interval of prediction of Student's t for normal draws.
+    """
+    count = len(draws)
+    return stdtrit(count - 1, 0.975) * draws.std(axis=0, ddof=1) * np.sqrt(1 + 1 / count)
