@@ -259,9 +259,10 @@ def _minimise(objective, theta, before, examples, weights, generation: int) -> T
     damping = torch.zeros(len(theta), dtype=torch.float64)
     height, identity = value(theta, *fixed), torch.eye(theta.shape[1], dtype=torch.float64)
     for _ in range(STEPS):
-        gradient, bend = slope(theta, *fixed), curve(theta, *fixed)
+        gradient = slope(theta, *fixed)
         if gradient.abs().max() <= CLOSE:
             return theta
+        bend = curve(theta, *fixed)
         scale = bend.diagonal(dim1=1, dim2=2).abs().mean(dim=1)
         damped = bend + (damping * scale)[:, None, None] * identity
         tried = theta - torch.linalg.solve_ex(damped, gradient).result
