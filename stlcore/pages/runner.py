@@ -27,7 +27,7 @@ from typing import Any
 from stlcore.lazy import extra
 from stlcore.pages import provenance, repository
 from stlcore.pages.parameters import by_profile, check_value, find_type, read_value
-from stlcore.pages.provenance import RECORD_MIME, WORDS_MIME
+from stlcore.pages.provenance import NUMBERS_MIME, RECORD_MIME, WORDS_MIME
 from stlcore.pages.repository import UsageError
 
 with extra("book"):
@@ -229,7 +229,7 @@ def run_page(
     Returns
     -------
     dict
-        The record: provenance, claims, results.
+        The record: provenance, claims, results, and as ``figures`` the numbers behind each.
 
     Raises
     ------
@@ -275,6 +275,7 @@ def run_page(
                 error.add_note(_keep_failed(executed, output.name))
                 raise
         record = read_record(executed)
+        record["figures"] = _numbers(executed)
         record["page"] = {"id": page.id, "title": page.title, "source": page.source}
         _tidy(executed)
         (workshop / "record.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
@@ -355,6 +356,17 @@ def read_record(notebook: Path) -> dict[str, Any]:
     raise UsageError(f"{notebook.name} holds no record: the page did not call page.finish()")
 
 
+def _numbers(notebook: Path) -> dict[str, str]:
+    """The numbers behind the figures of an executed notebook, as CSV, by the figure's name."""
+    found = {}
+    for cell in nbformat.read(notebook, as_version=4).cells:
+        for output in cell.get("outputs", []):
+            name = cell.metadata.get("mystnb", {}).get("figure", {}).get("name")
+            if name and NUMBERS_MIME in output.get("data", {}):
+                found[name] = output["data"][NUMBERS_MIME]
+    return found
+
+
 def _tidy(notebook: Path) -> None:
     """Make of a run what a reader should see.
 
@@ -374,7 +386,7 @@ def _tidy(notebook: Path) -> None:
         if cell.cell_type != "code":
             continue
         _fill_in(cell)
-        hidden = {RECORD_MIME, WORDS_MIME}
+        hidden = {RECORD_MIME, WORDS_MIME, NUMBERS_MIME}
         cell.outputs = [o for o in cell.outputs if not hidden & set(o.get("data", {}))]
         lines = [
             o for o in cell.outputs if provenance.MARK in o.get("data", {}).get("text/html", "")

@@ -1,15 +1,19 @@
 """The built book: what Sphinx wrote, and what a browser makes of it."""
 
+import io
 import json
+import re
 from importlib import resources
 from pathlib import Path
 
 import nbformat
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
 from stlcore.pages.repository import ROOT
-from stlcore.pages.runner import executed_records, pages
+from stlcore.pages.runner import executed_records, find_page, pages
 
 HTML = ROOT / "_build" / "html"
 HARMLESS = "THEBE_JS_URL"  # the theme declares it twice; nothing depends on it
@@ -88,6 +92,25 @@ def test_every_figure_has_its_provenance_below_it():
                 shown = "".join(o["data"].get("text/html", "") for o in below.get("outputs", []))
                 for word in ("seed", "commit", "Parameters", "Ran on", "papermill"):
                     assert word in shown, f"{page.name}: a figure without {word}"
+
+
+def test_every_figure_has_its_numbers_beside_it():
+    """A table with a finite number in every row, linked on the page, once for each figure."""
+    for record in executed_records():
+        page = find_page(record["page"]["id"])
+        figures = [c.metadata.get("mystnb", {}).get("figure") for c in page.notebook.cells]
+        names = [figure["name"] for figure in figures if figure]
+        assert list(record["figures"]) == names, page.name
+        html = (HTML / f"notebooks/{page.path.parent.name}/{page.path.stem}.html").read_text()
+        links = re.findall(r'class="numbers" href="([^"]+)"', html)
+        assert links == [f"../../numbers/{name}.csv" for name in names]
+        for name, text in record["figures"].items():
+            assert (HTML / "numbers" / f"{name}.csv").read_text(encoding="utf-8") == text
+            table = pd.read_csv(io.StringIO(text))
+            numbers = table.drop(columns=["panel", "series", "kind", "color"], errors="ignore")
+            finite = np.isfinite(numbers.select_dtypes("number"))
+            assert len(table) > 1, name
+            assert finite.any(axis=1).all(), name
 
 
 def test_book_names_no_folder_of_the_machine_it_was_made_on():

@@ -19,11 +19,7 @@ import stlcore.pages.page
 import stlcore.pages.repository
 from stlcore.pages import provenance
 from stlcore.pages.claims import ClaimError
-from stlcore.pages.page import (
-    RECORD_MIME,
-    Page,
-    read_result,
-)
+from stlcore.pages.page import NUMBERS_MIME, RECORD_MIME, WORDS_MIME, Page, read_result
 from stlcore.pages.parameters import (
     TYPES,
     AtLeast,
@@ -276,6 +272,23 @@ def test_show_adds_the_provenance_line_and_closes_the_figure(shown):
     assert shown[0] is figure
     assert shown[1].data.startswith('<details class="provenance">')
     assert not plt.fignum_exists(figure.number)
+
+
+def test_show_hands_over_the_numbers(shown):
+    import matplotlib.pyplot as plt
+
+    figure, ax = plt.subplots()
+    ax.plot([1, 2], [0.5, 1 / 3], color="#1f77b4", label="risk")
+    page = Page.start("C-02", namespace())
+    page.show(figure, wide=np.float64(2.5))
+    assert shown[2][WORDS_MIME] == {"wide": 2.5}
+    assert shown[2][NUMBERS_MIME].splitlines() == [
+        "panel,series,kind,color,x,y",
+        "1,risk,line,#1f77b4,1,0.5",
+        "1,risk,line,#1f77b4,2,0.3333333",
+    ]
+    page.show(plt.figure(), data=pd.DataFrame({"share": [0.25]}))
+    assert shown[5][NUMBERS_MIME] == "share\n0.25\n"
 
 
 def test_show_gives_a_kept_result_its_own_provenance(shown):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 
 import jupytext
 import nbformat
+import numpy as np
+import pandas as pd
 import pytest
 
 import stlcore.pages.runner
@@ -194,6 +197,12 @@ def test_a_run_leaves_notebook_and_record(executed):
     assert [row["id"] for row in record["claims"]] == ["C-90.1", "C-90.2"]
     assert [row["verdict"] for row in record["claims"]] == ["reproduced", "not reproduced"]
     assert record["results"]["values"].startswith("value\n0.")
+    assert list(record["figures"]) == ["fig-c90"]
+    drawn, values = (
+        pd.read_csv(io.StringIO(text))
+        for text in (record["figures"]["fig-c90"], record["results"]["values"])
+    )
+    np.testing.assert_allclose(drawn["y"], values["value"], rtol=1e-6)
     assert record["provenance"]["command"].endswith("-p rate 0.25 -r fail no")
 
 
@@ -203,7 +212,7 @@ def test_the_notebook_is_what_a_reader_should_see(executed):
     nbformat.validate(notebook)
     text = path.read_text()
     assert "papermill" not in json.dumps(notebook.metadata)
-    assert "vnd.stlcore.record" not in text
+    assert "vnd.stlcore" not in text
     assert str(path.parents[3]) not in text  # no path of the machine
     for cell in notebook.cells:
         assert "papermill" not in cell.metadata
