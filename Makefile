@@ -1,6 +1,9 @@
 # Thin names for the real commands. `make` alone lists them.
 PYTHON ?= python3.11
 CORES ?= 2
+# Another build of PyTorch, one without CUDA say, has other hashes: TORCH=torch==2.13.0 takes
+# whichever pip finds first.
+TORCH ?= --require-hashes -r locks/torch.txt
 VENV := .venv
 BIN := $(VENV)/bin
 # Two pages run at once, so each keeps to one thread.
@@ -23,7 +26,7 @@ $(VENV)/.done: locks/core.txt locks/torch.txt pyproject.toml
 	  || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --require-hashes -r locks/core.txt
-	$(BIN)/python -m pip install --quiet -r locks/torch.txt
+	$(BIN)/python -m pip install --quiet $(TORCH)
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -56,8 +59,11 @@ serve: env  ## the book at http://localhost:8000
 bench: env  ## the speed claims, with their peers in the same run
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(RUN) $(BIN)/python $$file || exit 1; done
 
-lock: env  ## the lock file again, from locks/core.in (needs uv)
-	uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --quiet locks/core.in -o locks/core.txt
+LOCK := uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --quiet
+
+lock: env  ## the lock files again, from locks/*.in (needs uv)
+	$(LOCK) locks/core.in -o locks/core.txt
+	$(LOCK) locks/torch.in --constraints locks/core.txt -o locks/torch.txt
 
 clean:  ## everything that was made, but not the environment
 	rm -rf _build book/notebooks book/claims.md book/claims.json book/front.svg runs .snakemake

@@ -182,12 +182,12 @@ def _run(options) -> int:
 
 def _sweep(options) -> int:
     from stlcore.pages.runner import executed_records, find_page
-    from stlcore.pages.sweep import plan, write_plan
+    from stlcore.pages.sweep import gather, plan, write_plan
 
     page = find_page(options.page)
     runs = plan(page, options.p)
     folder = (options.output or repository.ROOT / "runs" / f"{page.name}.sweep").absolute()
-    write_plan(folder, page, runs)
+    planned = write_plan(folder, page, runs)
     last = [r for r in executed_records() if r["page"]["id"] == page.id]
     cost = f", about {last[0]['provenance']['seconds'] + 4:.0f} s each" if last else ""
     print(f"{len(runs)} runs of {page.id}{cost}; a killed sweep is taken up by the same command")
@@ -197,8 +197,16 @@ def _sweep(options) -> int:
     command = ["-m", "snakemake", "-s", workflow, "--directory", folder, "--cores", options.cores]
     quiet = ["--keep-going", "--rerun-incomplete", "--quiet", "rules", "progress"]
     done = subprocess.run([sys.executable, *map(str, command), *quiet], check=False)
-    if done.returncode == 0:
-        print(f"the claims of all runs: {folder / 'claims.parquet'}")
+    records = [folder / "runs" / f"{run}.json" for run in planned]
+    there = [record for record in records if record.exists()]
+    if done.returncode != 0 and there:
+        gather(there, folder)  # one run that fails does not cost the others
+    if there:
+        print(f"the claims of {len(there)} of {len(records)} runs: {folder / 'claims.parquet'}")
+    for record in records:
+        if record not in there and record.with_suffix(".log").exists():
+            print(f"a run that failed says why in {record.with_suffix('.log')}")
+            break
     return int(done.returncode != 0)
 
 

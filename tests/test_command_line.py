@@ -191,15 +191,23 @@ def test_run_with_other_parameters_and_keep(project, capsys, caplog):
 
 def test_a_page_that_fails(project, capsys):
     output = project / "out" / "out.ipynb"
+    kept = project / "runs" / "failed" / "out" / "out.ipynb"  # of another folder, another place
     code, out, err = call(capsys, "run", "c90", "-p", "fail", "error", "-o", output)
     assert code == 1
     assert out == []
     assert err == [
         "stlcore: c90 failed with RuntimeError: the tiny page was told to fail",
-        f"stlcore: the notebook as far as it came is {project / 'runs' / 'failed' / 'out.ipynb'}",
+        f"stlcore: the notebook as far as it came is {kept}",
     ]
     assert list(output.parent.iterdir()) == []
-    assert (project / "runs" / "failed" / "out.ipynb").exists()
+    assert kept.exists()
+
+
+def test_a_page_that_fails_outside_the_project(project, tmp_path, capsys):
+    output = tmp_path / "elsewhere" / "out.ipynb"
+    assert call(capsys, "run", "c90", "-p", "fail", "error", "-o", output)[0] == 1
+    kept = project / "runs" / "failed" / output.relative_to(output.anchor)
+    assert kept.exists()
 
 
 def test_a_page_that_surprises_has_an_exit_code_of_its_own(project, capsys):

@@ -261,6 +261,7 @@ def run_page(
                 parameters,
                 cwd=str(repository.ROOT),
                 progress_bar=False,
+                request_save_on_cell_execute=False,  # of a run that is killed nothing is kept
                 log_output=False,
                 kernel_name="python3",
                 kernel_manager_class=_ThisPython,
@@ -272,7 +273,7 @@ def run_page(
             raise UsageError(f"the kernel of {sys.executable} does not start: {error}") from None
         except papermill.exceptions.PapermillExecutionError as error:
             if not (surprises and error.ename == "ClaimError"):
-                error.add_note(_keep_failed(executed, output.name))
+                error.add_note(_keep_failed(executed, output))
                 raise
         record = read_record(executed)
         record["figures"] = _numbers(executed)
@@ -336,9 +337,15 @@ def _check_beside(record: Path) -> None:
             )
 
 
-def _keep_failed(executed: Path, name: str) -> str:
-    """Put a notebook that failed where it can be read; a sentence that says where."""
-    failed = repository.ROOT / "runs" / "failed" / name
+def _keep_failed(executed: Path, output: Path) -> str:
+    """Put a notebook that failed where it can be read; a sentence that says where.
+
+    Below ``runs/failed`` it has the path that it would have had in the repository, or from
+    the root of the file system, so that runs side by side do not overwrite each other's.
+    """
+    inside = output.is_relative_to(repository.ROOT)
+    place = output.relative_to(repository.ROOT if inside else output.anchor)
+    failed = repository.ROOT / "runs" / "failed" / place
     try:
         failed.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(executed, failed)

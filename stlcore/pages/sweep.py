@@ -62,8 +62,16 @@ def _values(page: NotebookPage, name: str, word: str) -> list[Any]:
     return found
 
 
-def write_plan(folder: Path, page: NotebookPage, runs: dict[str, dict[str, Any]]) -> None:
-    """Put the plan where the workflow reads it; UsageError if the folder is another page's."""
+def write_plan(
+    folder: Path, page: NotebookPage, runs: dict[str, dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Put the plan where the workflow reads it; all runs of it, those of earlier calls too.
+
+    Raises
+    ------
+    UsageError
+        If the folder is another page's.
+    """
     file = folder / "plan.json"
     if file.exists():
         there = json.loads(file.read_text(encoding="utf-8"))
@@ -72,6 +80,7 @@ def write_plan(folder: Path, page: NotebookPage, runs: dict[str, dict[str, Any]]
         runs = there["runs"] | runs
     folder.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps({"page": page.name, "runs": runs}, indent=1), encoding="utf-8")
+    return runs
 
 
 def options(run: dict[str, Any]) -> str:

@@ -52,10 +52,11 @@ def test_killed_in_the_middle_of_a_page(copy):
 
     first = make_book(copy)
     deadline = time.monotonic() + 120
-    while not list(executed.parent.glob(f".{executed.stem}.*/executed.ipynb")):
+    while not list(executed.parent.glob(f".{executed.stem}.*/source.ipynb")):
         assert first.poll() is None, first.stdout.read()
         assert time.monotonic() < deadline, "the page never started"
         time.sleep(0.05)
+    time.sleep(3)  # its kernel is at work
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
     if executed.exists():

@@ -296,7 +296,8 @@ def test_a_page_that_fails_leaves_the_target_alone(project, fail):
     assert sorted(os.listdir(output.parent)) == ["c90_tiny.ipynb", "c90_tiny.json"]
     assert output.read_text() == "the last good run"
     assert output.with_suffix(".json").read_text() == '{"provenance": "its record"}'
-    failed = nbformat.read(project / "runs" / "failed" / "c90_tiny.ipynb", as_version=4)
+    kept = project / "runs" / "failed" / "book" / "notebooks" / "contamination" / output.name
+    failed = nbformat.read(kept, as_version=4)
     assert [o.ename for o in outputs(failed) if o.output_type == "error"] == [error]
 
 
