@@ -13,7 +13,7 @@ import pytest
 from stlcore.pages.repository import ROOT
 from stlcore.pages.runner import find_page
 
-LEFT_OUT = "_build runs __pycache__ .venv .git .pytest_cache .hypothesis .ruff_cache".split()
+LEFT_OUT = ("_build", "runs", "__pycache__", ".venv", ".git", ".hypothesis", ".*_cache")
 
 
 @pytest.fixture
