@@ -44,7 +44,7 @@ test: lint book  ## everything: unit tests, pages, the built book in a browser
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null \
 	  || command -v google-chrome >/dev/null \
 	  || echo "No Chromium found: the browser tests are left out (on Debian: apt-get install chromium)."
-	$(RUN) $(BIN)/python -m pytest -n $(CORES)
+	$(RUN) $(BIN)/python -m pytest -n $(CORES) --dist worksteal
 
 lint: env  ## style
 	$(BIN)/ruff check .
