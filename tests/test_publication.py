@@ -1,6 +1,7 @@
 """What a publication needs around its text: licences, a citation, one version, references."""
 
 import re
+import sys
 import tomllib
 
 import pytest
@@ -8,6 +9,10 @@ import yaml
 
 import stlcore
 from stlcore.pages.repository import ROOT
+from stlcore.pages.runner import pages
+
+sys.path.append(str(ROOT / "book" / "_ext"))
+from symbols import read_symbols, used
 
 CITATION = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -61,3 +66,48 @@ def test_the_glossary_is_in_the_order_of_the_alphabet():
     terms = re.findall(r"(?m)^(\S.*)\n  \S", text.split("{glossary}\n")[1])
     assert len(terms) > 10
     assert terms == sorted(terms, key=str.lower)
+
+
+def test_every_page_has_a_way_to_it():
+    """What a page needs is a page, and no page needs itself, not even by way of others."""
+    ways = yaml.safe_load((ROOT / "book" / "paths.yml").read_text(encoding="utf-8"))
+    assert set(ways) == {page.id for page in pages()}
+    done: set[str] = set()
+    while ready := {name for name, way in ways.items() if set(way["needs"]) <= done} - done:
+        done |= ready
+    assert done == set(ways)
+
+
+def formulas(page):
+    prose = [c.source for c in page.notebook.cells if c.cell_type == "markdown"]
+    found = re.findall(r"(?s)\$\$(.+?)\$\$|\$([^$]+)\$", "\n".join(prose))
+    return [display or inline for display, inline in found]
+
+
+def test_every_symbol_is_used_and_means_one_thing_on_a_page():
+    shown = {
+        page.id: [e for e in read_symbols() if used(e, page.id, formulas(page))] for page in pages()
+    }
+    for entry in read_symbols():
+        assert any(entry in entries for entries in shown.values()), entry
+    for name, entries in shown.items():
+        symbols = [part.strip() for e in entries for part in re.split(r",\\ |=", e["symbol"])[:1]]
+        assert len(symbols) == len(set(symbols)), name
+
+
+@pytest.mark.parametrize(
+    ("tex", "formula", "stands"),
+    [
+        ("V", "V/n", True),
+        ("V", r"\mathrm{TV}", False),
+        ("i", r"\sin x", False),
+        ("i", "x_i+1", True),
+        ("n_t", "n_t^2", True),
+        (r"\alpha", r"\alpha_t", True),
+        (r"\TV", r"\TVx", False),
+    ],
+)
+def test_a_letter_is_not_found_inside_a_word(tex, formula, stands):
+    entry = {"tex": [tex], "pages": ["C"]}
+    assert bool(used(entry, "C-02", [formula])) is stands
+    assert not used(entry, "B-02", [formula])
