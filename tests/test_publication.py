@@ -51,14 +51,41 @@ def test_licences_are_there_and_named_in_the_footer(name, words):
     assert words.removesuffix(" License") in footer
 
 
-def entries():
-    text = (ROOT / "book" / "references.bib").read_text(encoding="utf-8")
+def bibliography(path):
+    text = path.read_text(encoding="utf-8")
     return {m[1]: m[2] for m in re.finditer(r"(?ms)^@\w+\{([^,]+),(.*?)^\}", text)}
+
+
+def entries():
+    return bibliography(ROOT / "book" / "references.bib")
 
 
 @pytest.mark.parametrize("key", entries())
 def test_every_reference_can_be_followed(key):
     assert re.search(r"^ +(?:doi +=|url +=|isbn +=)", entries()[key], re.M), key
+
+
+def test_the_paper_has_what_its_journal_asks_for():
+    """The Journal of Open Source Education: front matter, sections, length, references at hand."""
+    _, head, text = (ROOT / "paper.md").read_text(encoding="utf-8").split("---\n", 2)
+    head = yaml.safe_load(head)
+    assert {"title", "tags", "authors", "affiliations", "date", "bibliography"} <= set(head)
+    known = {affiliation["index"] for affiliation in head["affiliations"]}
+    assert all(author["affiliation"] in known for author in head["authors"])
+    for section in ("Summary", "Statement of need", "Learning objectives", "References"):
+        assert f"# {section}\n" in text
+    assert len(text.split()) < 1500
+    own = bibliography(ROOT / head["bibliography"])
+    assert set(re.findall(r"@(\w+)", text)) == set(own)
+    assert own.items() <= entries().items()
+
+
+def test_the_checklist_points_to_what_is_there():
+    text = (ROOT / "book" / "checklist.md").read_text(encoding="utf-8")
+    places = [word for word in re.findall(r"`([^`]+)`", text) if re.search(r"[/.]", word)]
+    assert len(places) > 20
+    for place in places:
+        assert place == "stlcore.__version__" or (ROOT / place).exists(), place
 
 
 def test_the_glossary_is_in_the_order_of_the_alphabet():
