@@ -31,6 +31,9 @@ EXAMPLE = {
 NOWHERE = {"repository": "", "branch": "main", "site": ""}
 
 
+OWN = ["address", "downloads", "figure_numbers", "page_head", "page_numbers", "symbols"]
+
+
 def build(folder: Path, address: dict) -> Path:
     """A book of one page of ours with one figure; its folder of HTML."""
     origin = {
@@ -40,13 +43,19 @@ def build(folder: Path, address: dict) -> Path:
     paths = [str(ROOT / "book" / "_ext"), str(ROOT)]
     (folder / "conf.py").write_text(
         f"import sys\nsys.path[:0] = {paths}\nproject = 'Tiny'\naddress = {address}\n"
-        "extensions = ['myst_parser', 'address', 'downloads', 'figure_numbers']\n"
+        f"extensions = {['myst_parser', 'sphinx_proof', 'sphinx_exercise', *OWN]}\n"
+        "myst_enable_extensions = ['dollarmath']\nnumfig = True\n"
         "html_theme = 'sphinx_book_theme'\nhtml_title = 'Tiny'\n"
     )
-    (folder / "index.md").write_text(f"# Front\n\n```{{toctree}}\n{PAGE}\n```\n")
+    theorem = "```{prf:theorem} One\n:label: thm\n\nThe law is $\\theta^*$.\n```\n"
+    (folder / "index.md").write_text(
+        f"# Front\n\n```{{toctree}}\n{PAGE}\n```\n\n{theorem.replace('thm', 'thm-front')}"
+    )
     (folder / f"{PAGE}.md").parent.mkdir(parents=True)
     (folder / f"{PAGE}.md").write_text(
-        "# C-02 · One risk\n\n```{figure} a.svg\n:name: fig-c02\n:alt: a\n\nA figure\n```\n\n"
+        f"# C-02 · One risk\n\nSee {{prf:ref}}`thm`.\n\n{theorem}\n"
+        "```{exercise}\n:label: ex\n\nDo it.\n```\n\n"
+        "```{figure} a.svg\n:name: fig-c02\n:alt: a\n\nA figure\n```\n\n"
         f"```{{raw}} html\n{provenance.line(origin)}\n```\n"
     )
     (folder / "notebooks/contamination/a.svg").write_text(
@@ -110,6 +119,18 @@ def test_a_page_offers_its_plain_notebook_and_the_numbers_of_its_figure(tiny):
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     assert not re.search(r"\{[a-z:]+\}`|^[`:]{3,}\{", text, re.M)
     assert (notebook.cells[0].id == "install") == bool(address["repository"])
+
+
+def test_boxes_carry_the_id_of_their_page_and_its_symbols_stand_below_the_title(tiny):
+    html = (tiny[0] / f"{PAGE}.html").read_text(encoding="utf-8")
+    for words in ("Theorem C-02:1", "Exercise C-02:1", "Fig. C-02:1"):
+        assert words in html
+    assert html.count("Theorem C-02:1") == 2  # the box and the reference
+    front = (tiny[0] / "index.html").read_text(encoding="utf-8")
+    assert re.search(r"Theorem \d ", front)  # a text that is no page is counted as Sphinx does
+    symbols = re.search(r'(?s)<details class="symbols">(.*?)</details>', html)[1]
+    assert "the true law or parameter" in symbols
+    assert "risk of round" not in symbols
 
 
 @pytest.mark.parametrize(
