@@ -14,7 +14,7 @@ pipeline = $(RUN) $(BIN)/python -m snakemake $(1) --snakefile workflow/Snakefile
 .DEFAULT_GOAL := help
 PLAN ?= book/courses/two_weeks.yml
 
-.PHONY: help env book pages course test lint pairs serve bench lock clean
+.PHONY: help env book pdf pages course test lint pairs serve bench lock clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
@@ -36,6 +36,10 @@ book: env  ## every page run, and the book built from them
 
 pages: env  ## every page run
 	@$(call pipeline,pages)
+
+pdf: book  ## the whole book on paper: _build/book.pdf (needs Chromium)
+	$(BIN)/python workflow/print_book.py
+	@echo "The book: $(CURDIR)/_build/book.pdf"
 
 course: env  ## notebooks for students and teachers, and to grade: make course PLAN=book/courses/six_weeks.yml
 	$(BIN)/python -m stlcore student --course $(PLAN) -o _build/course

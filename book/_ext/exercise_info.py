@@ -12,7 +12,11 @@ def add_lines(app, doctree):
     for kind in (exercise_node, exercise_enumerable_node):
         for node in doctree.findall(kind):
             if found := known.get(node.get("label", "")):
-                line = nodes.paragraph("", "", nodes.emphasis("", f"{found}."))
+                stars = nodes.inline(
+                    "", "★" * found.level + "☆" * (3 - found.level), classes=["level"]
+                )
+                words = nodes.emphasis("", f"{found}.")
+                line = nodes.paragraph("", "", stars, nodes.Text(" "), words)
                 body = next((c for c in node.children if isinstance(c, nodes.section)), node)
                 body.insert(0 if body is not node else 1, line)
 

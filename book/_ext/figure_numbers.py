@@ -1,8 +1,13 @@
-"""Beside the provenance line of a figure: the numbers that it draws, as a table to download."""
+"""Beside the provenance line of a figure: the numbers that it draws, as a table to download.
 
+And, where the book has an address, the code of the page as it was.
+"""
+
+import re
 import shutil
 from pathlib import Path
 
+from address import code_link
 from docutils import nodes
 
 from stlcore.pages.provenance import MARK
@@ -20,6 +25,8 @@ def link(app, doctree):
             name = (node.get("names") or [""])[0]
         elif isinstance(node, nodes.raw) and MARK in node.astext() and name:
             words = f'<a class="numbers" href="{up}{FOLDER}/{name}.csv" download>numbers (CSV)</a>'
+            if commit := re.search(r" · commit ([^<]+)</summary>", node.astext()):
+                words += code_link(app, commit[1])
             node.parent.insert(node.parent.index(node), nodes.raw("", words, format="html"))
             name = ""  # the next line is another figure's
 

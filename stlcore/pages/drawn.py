@@ -160,7 +160,7 @@ def _artists(ax: Axes) -> Iterator[tuple[str, Artist, str, dict]]:
             shade = {} if artist.get_array() is None else {"value": artist.get_array()}
             yield artist.get_label(), artist, "points", {"x": x, "y": y, **shade}
         elif isinstance(artist, LineCollection):
-            x, y = np.concatenate(artist.get_segments()).T
+            x, y = np.concatenate([path.vertices for path in artist.get_paths()]).T
             yield artist.get_label(), artist, "segments", {"x": x, "y": y}
         elif isinstance(artist, QuadMesh):
             yield "", artist, "image", _mesh(artist)
@@ -185,7 +185,7 @@ def _directions(container: ErrorbarContainer) -> list[str]:
 
 def _error_bars(axis: str, bar: LineCollection, marks: Line2D | None) -> tuple[str, dict]:
     """Marks with the ends of their bars along one axis."""
-    ends = np.array([segment[[0, -1]] for segment in bar.get_segments()]).reshape(-1, 2, 2)
+    ends = np.array([path.vertices[[0, -1]] for path in bar.get_paths()]).reshape(-1, 2, 2)
     along = "xy".index(axis)
     across = ends[:, 0, 1 - along]
     centre = ends[:, :, along].mean(axis=1)
@@ -235,9 +235,10 @@ def _mesh(mesh: QuadMesh) -> dict:
 
 
 def _image(image: AxesImage) -> dict:
-    """The middle of every picture element and its value."""
+    """The middle of every picture element and its value, of a colour the mean of its channels."""
     value = np.ma.filled(np.ma.asarray(image.get_array(), dtype=float), np.nan)
-    rows, columns = value.shape[:2]
+    value = value[..., :3].mean(axis=2) if value.ndim == 3 else value
+    rows, columns = value.shape
     left, right, bottom, top = image.get_extent()
     if image.origin == "upper":
         bottom, top = top, bottom

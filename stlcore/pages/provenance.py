@@ -71,7 +71,8 @@ def line(provenance: dict[str, Any]) -> str:
         f" · commit {provenance['commit']}</summary>"
         f"<p>Parameters: {html.escape(settings)}.</p><p>Ran on {provenance['device']},"
         f" finished {provenance['finished']}, with {packages}.</p>"
-        f"<p>Again: <code>{html.escape(provenance['command'])}</code></p></details>"
+        "<p>Again, in the root of the repository with its environment active: "
+        f"<code>{html.escape(provenance['command'])}</code></p></details>"
     )
 
 

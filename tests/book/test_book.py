@@ -3,6 +3,10 @@
 import io
 import json
 import re
+import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
 from pathlib import Path
 from types import SimpleNamespace
@@ -381,3 +385,54 @@ def test_text_and_claims_are_readable(browser, theme):
         assert ("invert" in turned) == (theme == "dark")
     finally:
         page.close()
+
+
+@pytest.fixture(scope="module")
+def served():
+    """Where the site is served from, below a path as on a project's site."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=HTML.parent)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/{HTML.name}"
+        server.shutdown()
+
+
+def test_the_site_works_below_a_path(browser, served):
+    """Nothing that a page loads, and nothing that it offers to download, is missing."""
+    page, missing = browser.new_page(), []
+    page.on("response", lambda r: missing.append(r.url) if r.status >= 400 else None)
+    page.goto(f"{served}/notebooks/contamination/c03_cor32_fixed_share.html")
+    page.wait_for_function("() => document.querySelector('mjx-container')")
+    offered = page.evaluate(
+        "[...document.querySelectorAll('a.numbers, .dropdown-download-buttons a')].map(a => a.href)"
+    )
+    assert len(offered) == 4  # three figures and the notebook
+    missing += [address for address in offered if not page.request.get(address).ok]
+    page.close()
+    assert missing == []
+
+
+def test_the_book_can_be_printed(browser, tmp_path):
+    """Three chapters of it: figures, an outline, links inside, solutions at the end."""
+    sys.path.append(str(ROOT / "workflow"))
+    from print_book import article, assemble, print_on
+
+    names = ["c02_thm31_risk_recurrence", "c03_cor32_fixed_share"]
+    files = [{"file": f"notebooks/contamination/{name}"} for name in names]
+    contents = {"root": "intro", "parts": [{"caption": "Part", "chapters": files}]}
+    text = assemble(HTML, contents)
+    places = set(re.findall(r'id="([^"]+)"', text))
+    assert set(re.findall(r'href="#([^"]+)"', text)) <= places
+    assert text.index("<h1>Solutions</h1>") < text.index('class="solution')
+    print_on(browser, HTML, tmp_path / "book.pdf", contents)
+    found = (tmp_path / "book.pdf").read_bytes()
+    assert 15 < len(re.findall(rb"/Type ?/Page\b", found)) < 60
+    assert b"/Outlines" in found
+    assert b"/URI (file" not in found
+    assert len(found) < 3_000_000
+    assert not (HTML / "whole.html").exists()
+    assert article(HTML, "intro", set()).select("a[href^='#']") == []

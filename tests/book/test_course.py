@@ -322,7 +322,10 @@ def test_the_book_shows_what_an_exercise_is(tmp_path):
     command = [sys.executable, "-m", "sphinx", "-W", "-q", tmp_path, tmp_path / "out"]
     subprocess.run(command, check=True)
     html = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
-    assert "<p><em>Proof, level 1, 10 minutes, 2 points.</em></p>\n<p>Show it.</p>" in html
+    assert (
+        '<p><span class="level">★☆☆</span> <em>Proof, level 1, 10 minutes, 2 points.</em></p>\n'
+        "<p>Show it.</p>"
+    ) in html
 
 
 def test_numbers_belong_to_a_name():

@@ -83,6 +83,22 @@ def test_error_bars_along_both_axes(ax):
     assert len(table) == 8  # the caps and marks are not there twice
 
 
+def test_missing_points_and_bars_are_left_out(ax):
+    gap = np.where(X == 2, np.nan, X)
+    ax.errorbar(X, gap, yerr=np.where(X == 3, np.nan, 0.5), label="fit")
+    ax.scatter(X, gap, label="seen")
+    ax.plot([], [], label="nothing")
+    table = drawn(ax.figure)
+    bars = table[table["kind"] == "error bars along y"]
+    assert columns(bars.fillna(-1), "y", "low", "high") == [
+        (1, 0.5, 1.5),
+        (3, -1, -1),
+        (4, 3.5, 4.5),
+    ]
+    assert len(table[table["series"] == "seen"]) == 3
+    assert "nothing" not in set(table["series"])
+
+
 def test_bars_are_one_series_and_their_error_bars_another_kind(ax):
     ax.bar(X, 2 * X, yerr=0.5, label="share")
     ax.barh([0, 1], [3, 4], left=1, label="flat")
@@ -98,9 +114,11 @@ def test_pictures(ax):
     values = np.arange(6.0).reshape(2, 3)
     ax.imshow(values)
     table = drawn(ax.figure)
-    assert columns(table, "x", "y", "value") == [
-        (k % 3, k // 3, k) for k in range(6)
-    ]  # the first row on top
+    # The first row on top.
+    assert columns(table, "x", "y", "value") == [(k % 3, k // 3, k) for k in range(6)]
+    ax.images[0].remove()
+    ax.imshow(np.full((1, 1, 4), [0.1, 0.2, 0.6, 1]))
+    np.testing.assert_allclose(drawn(ax.figure)["value"], 0.3)
 
 
 def test_maps_and_scattered_points_with_a_colour_bar(ax):
