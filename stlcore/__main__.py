@@ -272,8 +272,9 @@ def _pair(options) -> int:
 def _student(options) -> int:
     import nbformat
 
-    from stlcore.pages.course import build_course, student_version
+    from stlcore.pages.course import build_course
     from stlcore.pages.runner import find_page
+    from stlcore.pages.versions import student_version
 
     if options.course:
         for path in build_course(options.course, options.output):
