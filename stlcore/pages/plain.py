@@ -179,7 +179,7 @@ def plain(
     for cell in made.cells:
         cells.append(cell)
         if cell.cell_type == "markdown":
-            cell.source = text.render(cell.source)
+            cell.source = text.render(cell.source).strip("\n")
         elif cell.cell_type == "code":
             if FOLDED & set(cell.metadata.get("tags", [])):
                 cell.metadata["jupyter"] = {"source_hidden": True}
