@@ -136,7 +136,7 @@ def _portions(text: str) -> Iterator[str]:
     text = re.sub(r"(?s)\*Proof\.\*.*?\$\\square\$", "", text)
     kept: list[str] = []
     for paragraph in re.split(r"\n{2,}", text.strip()):
-        begins = re.match(r"\*\*\w+ \d+", paragraph)
+        begins = re.match(r"\*\*(\w+ \d+|Answer)|### ", paragraph)
         if kept and (begins or len("".join(kept)) + len(paragraph) > FULL):
             yield "\n\n".join(kept)
             kept = []

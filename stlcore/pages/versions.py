@@ -305,9 +305,15 @@ def _without_answers(given: list, answer) -> list:
         for part in re.split(r"(?m)^(?=## )", cell.source):
             if found := re.match(r"## +(.+?) *$", part, re.MULTILINE):
                 section = found[1]
+            part = DIRECTIVE.sub(lambda found: "" if _answers(found) else found[0], part)
             if not TELLING.fullmatch(section):
                 cells += _with_places(part, cell["id"], coded, answer)
     return _needed([cell for cell in cells if cell.source.strip()], told)
+
+
+def _answers(found: re.Match) -> bool:
+    """Whether a directive is the answer to a quick check."""
+    return found[2] == "admonition" and found[3].strip() == "Answer"
 
 
 def _with_places(text: str, name: str, coded: list[str], answer) -> list:

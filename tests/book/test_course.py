@@ -236,6 +236,40 @@ def test_a_student_version_runs_outside_the_repository(name, tmp_path):
     assert done.stdout.strip().startswith(str(tmp_path))
 
 
+# --- Quick checks ----------------------------------------------------------------------------
+
+
+def quick_checks(page) -> list[tuple[str, list[str], str]]:
+    """Question, letters of the options and answer of each quick check."""
+    text = prose(page.notebook).partition("### Quick check")[2]
+    text = re.split(r"(?m)^## ", text)[0]
+    found = DIRECTIVE.split(text)
+    asked, answers = found[:-1:5], found[4::5]
+    return [
+        (question, re.findall(r"(?m)^- \((\w)\) ", question), OPTION.sub("", answer).strip())
+        for question, answer in zip(asked, answers, strict=True)
+    ]
+
+
+CHECKED = [page for page in PAGES if quick_checks(page)]
+
+
+def test_core_pages_have_quick_checks():
+    assert {"a01", "b02", "b06", "c02", "c03", "c04", "c07", "n02"} <= {p.name for p in CHECKED}
+
+
+@pytest.mark.parametrize("page", CHECKED, ids=lambda page: page.name)
+def test_an_answer_says_why_the_others_are_wrong(page, student):
+    text = prose(student)
+    assert len(quick_checks(page)) >= 2
+    for question, letters, answer in quick_checks(page):
+        assert 2 <= len(letters) <= 4
+        assert set(letters) == set(re.findall(r"\((\w)\)", answer))
+        assert re.match(r"\(\w\)[:,.]", answer)  # the right one first
+        assert re.search(r"\*\*\d\.\*\* (.+)", question)[1] in text
+        assert not any(sentence in text for sentence in answer.splitlines())
+
+
 # --- Exercises on code -----------------------------------------------------------------------
 
 ORDER = ["numbers", "stub", "solution", "check", "hidden-check"]
