@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import builtins
 import re
+import symtable
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -355,16 +356,14 @@ def _needed(cells: list, doubtful: list) -> list:
 def names(code: str) -> tuple[set[str], set[str]]:
     """The names that a cell binds for later cells, and those that it takes from elsewhere.
 
-    A name that is bound anywhere in the cell counts as its own.
+    A name that is bound in the cell itself counts as its own, before it is bound, too.
     """
-    tree = ast.parse(code)
-    bound = {
-        (node.asname or node.name).split(".")[0] if isinstance(node, ast.alias) else node.name
-        for node in ast.walk(tree)
-        if isinstance(node, ast.alias | ast.FunctionDef | ast.ClassDef)
-    }
-    bound |= {n.arg for n in ast.walk(tree) if isinstance(n, ast.arg)}
-    used = [n for n in ast.walk(tree) if isinstance(n, ast.Name)]
-    bound |= {n.id for n in used if isinstance(n.ctx, ast.Store)}
-    loaded = {n.id for n in used if isinstance(n.ctx, ast.Load)}
+    top = symtable.symtable(code, "cell", "exec")
+    bound = {s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported()}
+    loaded = {s.get_name() for s in top.get_symbols() if s.is_referenced()}
+    inner = list(top.get_children())  # of functions, classes and comprehensions
+    while inner:
+        table = inner.pop()
+        loaded |= {s.get_name() for s in table.get_symbols() if s.is_global()}
+        inner += table.get_children()
     return bound, loaded - bound - set(dir(builtins))

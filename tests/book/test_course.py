@@ -200,6 +200,22 @@ def test_no_cell_gives_a_solution_away(page, student):
         assert found == {squeezed(text) for text in REPEATED.get(label, [])}, label
 
 
+def test_no_code_of_a_solution_is_left(page, student):
+    """Longer lines of it, blanks apart; what a stub says of its arguments is for all."""
+    cells = [c for c in page.notebook.cells if c.cell_type == "code"]
+    tagged = [(set(c.metadata.get("tags", [])), c.source) for c in cells]
+    given = "".join(source for tags, source in tagged if tags & {"numbers", "stub", "check"})
+    lines = {
+        re.sub(r"\s", "", line)
+        for tags, source in tagged
+        for line in source.splitlines()
+        if "solution" in tags and not line.startswith(("from ", "import "))
+    }
+    left = re.sub(r"\s", "", "".join(c.source for c in student.cells))
+    given = re.sub(r"\s", "", given)
+    assert not [line for line in lines if len(line) >= 24 and line in left and line not in given]
+
+
 def test_a_solution_for_teachers_is_in_no_page():
     """Nor in what students get; a teacher's notebook has it, and so has nbgrader's source."""
     for label, solution in solutions_apart().items():
