@@ -299,7 +299,11 @@ def _slides(options) -> int:
     from stlcore.pages.runner import find_page
     from stlcore.pages.slides import build_slides
 
-    for path in build_slides([find_page(name) for name in options.pages], options.output):
+    try:
+        decks = build_slides([find_page(name) for name in options.pages], options.output)
+    except OSError as error:
+        raise UsageError(f"cannot write to {options.output}: {error.strerror}") from None
+    for path in decks:
         print(f"wrote {path}")
     return 0
 

@@ -225,7 +225,8 @@ def _cells(
         _, kind, argument, body = found.groups()
         if kind not in ("exercise", "solution"):
             return found[0]
-        current = argument.strip() if kind == "solution" else dict(OPTION.findall(body))["label"]
+        label = dict(OPTION.findall(body)).get("label", "")
+        current = label if kind == "exercise" else argument.strip()
         if chosen is not None and current not in chosen:
             return ""
         if kind == "exercise" and current in known and known[current].apart:
