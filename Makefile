@@ -13,8 +13,9 @@ pipeline = $(RUN) $(BIN)/python -m snakemake $(1) --snakefile workflow/Snakefile
 
 .DEFAULT_GOAL := help
 PLAN ?= book/courses/two_weeks.yml
+SLIDES ?= c02 c07 b02 b06 a01 a03 n02 n06
 
-.PHONY: help env book pdf pages course test lint pairs serve bench lock clean
+.PHONY: help env book pdf pages course slides test lint pairs serve bench lock clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
@@ -43,6 +44,9 @@ pdf: book  ## the whole book on paper: _build/book.pdf (needs Chromium)
 
 course: env  ## notebooks for students and teachers, and to grade: make course PLAN=book/courses/six_weeks.yml
 	$(BIN)/python -m stlcore student --course $(PLAN) -o _build/course
+
+slides: pages  ## decks for reveal.js, without a network: make slides SLIDES="c02 b06"
+	$(BIN)/python -m stlcore slides $(SLIDES) -o _build/slides
 
 test: lint book  ## everything: unit tests, pages, the built book in a browser
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null \

@@ -100,6 +100,11 @@ def main(arguments: list[str] | None = None) -> int:
     student.add_argument("-o", "--output", type=Path, required=True)
     student.set_defaults(command=_student)
 
+    slides = commands.add_parser("slides", help="executed pages as decks for reveal.js")
+    slides.add_argument("pages", nargs="+", metavar="page")
+    slides.add_argument("-o", "--output", type=Path, required=True, help="folder")
+    slides.set_defaults(command=_slides)
+
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # a terminal may not know every letter
     options = parser.parse_args(arguments)
@@ -280,8 +285,9 @@ def _pair(options) -> int:
 def _student(options) -> int:
     import nbformat
 
-    from stlcore.pages.course import build_course, student_version
+    from stlcore.pages.course import build_course
     from stlcore.pages.runner import find_page
+    from stlcore.pages.versions import student_version
 
     if options.course:
         for path in build_course(options.course, options.output):
@@ -294,6 +300,19 @@ def _student(options) -> int:
         nbformat.write(notebook, options.output)
     except OSError as error:
         raise UsageError(f"cannot write {options.output}: {error.strerror}") from None
+    return 0
+
+
+def _slides(options) -> int:
+    from stlcore.pages.runner import find_page
+    from stlcore.pages.slides import build_slides
+
+    try:
+        decks = build_slides([find_page(name) for name in options.pages], options.output)
+    except OSError as error:
+        raise UsageError(f"cannot write to {options.output}: {error.strerror}") from None
+    for path in decks:
+        print(f"wrote {path}")
     return 0
 
 

@@ -98,6 +98,7 @@ def with_runs(project, executed):
         ),
         (["student", "c99", "-o", "x.ipynb"], "stlcore: there is no page 'c99'"),
         (["student", "c90", "-o", "file/x.ipynb"], "stlcore: cannot write file/x.ipynb: Not a dir"),
+        (["slides", "c90", "-o", "x"], "stlcore: C-90 has not been run: run 'make pages' first"),
         (["claims"], "stlcore: no page has been run yet; 'make book' runs them all"),
         (["claims", "--json"], "stlcore: no page has been run yet"),
     ],
@@ -140,7 +141,7 @@ def test_help_names_every_command(capsys):
         main(["--help"])
     assert caught.value.code == 0
     shown = capsys.readouterr().out
-    for command in ("list", "run", "sweep", "compare", "claims", "pair", "student"):
+    for command in ("list", "run", "sweep", "compare", "claims", "pair", "student", "slides"):
         assert f"    {command} " in shown
 
 

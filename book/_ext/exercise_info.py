@@ -3,7 +3,7 @@
 from docutils import nodes
 from sphinx_exercise.nodes import exercise_enumerable_node, exercise_node
 
-from stlcore.pages.course import exercises
+from stlcore.pages.versions import exercises
 
 
 def add_lines(app, doctree):
