@@ -15,6 +15,7 @@ __getattr__, __all__ = hand_on(
             "implicit_differences",
             "leave_one_out",
         ],
+        "matrix_free": ["implicit_by_products", "settled_trajectory"],
         "replaced_example": ["plan_of", "recursive_stability", "summary"],
         "response": [
             "Response",
@@ -25,6 +26,6 @@ __getattr__, __all__ = hand_on(
             "tiled",
             "to_vector",
         ],
-        "smooth_loops": ["logistic_loop", "network_loop", "ridge_loop"],
+        "smooth_loops": ["logistic_loop", "network_loop", "ridge_loop", "transformer_loop"],
     },
 )
