@@ -190,6 +190,10 @@ class InContext:
         self._answered = [(model, found), *self._answered[:1]]
         return found
 
+    def apart(self, model: Reader, other: Reader) -> np.ndarray:
+        """Root mean square difference of two models' answers, shape (repetitions,)."""
+        return np.sqrt(np.square(self.answers(model) - self.answers(other)).mean(axis=1))
+
     def sample(
         self,
         models: Sequence[Reader],
