@@ -1,4 +1,4 @@
-"""One page over a grid of parameters: the plan of its runs, and one table of what came out."""
+"""One page over a grid of parameters: the plan of its runs, and what came out of them all."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pandas as pd
 from stlcore.pages.repository import UsageError
 from stlcore.pages.runner import NotebookPage, check_parameters
 
-__all__ = ["gather", "options", "plan", "write_plan"]
+__all__ = ["count_surprises", "gather", "options", "plan", "write_plan"]
 
 
 def plan(page: NotebookPage, words: Iterable[tuple[str, str]]) -> dict[str, dict[str, Any]]:
@@ -112,3 +112,29 @@ def gather(records: Iterable[Path], folder: Path) -> None:
             tables.setdefault(name, []).append(head.join(rest))
     for name, parts in tables.items():
         pd.concat(parts, ignore_index=True).to_parquet(folder / f"{name}.parquet")
+
+
+def count_surprises(records: Iterable[dict[str, Any]]) -> pd.DataFrame:
+    """How often each claim and control came out otherwise than its page expects.
+
+    For a claim this is a false alarm, for a control a mutation that was not rejected.
+
+    Parameters
+    ----------
+    records : iterable of dict
+        Runs of one page that differ by their seed.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``id``, ``control_of``, ``false_alarm`` as the page states it, ``runs``, ``surprises``.
+    """
+    rows = pd.DataFrame([row for record in records for row in record["claims"]])
+    rows["control_of"] = rows["control_of"].fillna("")
+    by_claim = rows.groupby(["id", "control_of"], sort=False)
+    counts = by_claim.agg(
+        false_alarm=("false_alarm", "max"),
+        runs=("surprising", "size"),
+        surprises=("surprising", "sum"),
+    )
+    return counts.reset_index()
