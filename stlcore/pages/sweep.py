@@ -92,10 +92,11 @@ def options(run: dict[str, Any]) -> str:
 
 
 def gather(records: Iterable[Path], folder: Path) -> None:
-    """Write ``claims.parquet``, a row for each run and claim, and each kept table likewise.
+    """Write ``claims.parquet``, a row for each run and claim; kept tables and figures likewise.
 
     Every table begins with the parameters of the run, resolved. A run whose claims came out
-    otherwise than the page expects is in it, with ``surprising``.
+    otherwise than the page expects is in it, with ``surprising``. What each figure draws is in
+    a table of the figure's name.
     """
     tables: dict[str, list[pd.DataFrame]] = {}
     for path in records:
@@ -104,7 +105,8 @@ def gather(records: Iterable[Path], folder: Path) -> None:
             name: json.dumps(value) if isinstance(value, list) else value
             for name, value in record["provenance"]["parameters"].items()
         }
-        found = {name: pd.read_csv(io.StringIO(text)) for name, text in record["results"].items()}
+        texts = {**record.get("figures", {}), **record["results"]}
+        found = {name: pd.read_csv(io.StringIO(text)) for name, text in texts.items() if text}
         for name, table in {**found, "claims": pd.DataFrame(record["claims"])}.items():
             # A column of the table may be called like a parameter, `rounds` say.
             rest = table.rename(columns={c: f"{c}_found" for c in table.columns if c in origin})
