@@ -69,6 +69,11 @@ def main(arguments: list[str] | None = None) -> int:
     )
     sweep.add_argument("-o", "--output", type=Path, help="folder (default: runs/<page>.sweep)")
     sweep.add_argument("--cores", type=int, default=os.cpu_count())
+    sweep.add_argument(
+        "--keep",
+        action="store_true",
+        help="of a sweep over seeds, write how often each claim surprised to book/results/",
+    )
     sweep.set_defaults(command=_sweep)
 
     compare = commands.add_parser(
@@ -190,6 +195,8 @@ def _sweep(options) -> int:
     from stlcore.pages.sweep import gather, plan, write_plan
 
     page = find_page(options.page)
+    if options.keep and {name for name, _ in options.p} != {"seed"}:
+        raise UsageError("--keep counts surprises over seeds: -p seed 1:200, and nothing else")
     runs = plan(page, options.p)
     folder = (options.output or repository.ROOT / "runs" / f"{page.name}.sweep").absolute()
     planned = write_plan(folder, page, runs)
@@ -212,7 +219,24 @@ def _sweep(options) -> int:
         if record not in there and record.with_suffix(".log").exists():
             print(f"a run that failed says why in {record.with_suffix('.log')}")
             break
+    if options.keep and there:
+        mine = [folder / "runs" / f"{run}.json" for run in runs]
+        _keep_surprises(page, [path for path in mine if path in there], options.p[-1][1])
     return int(done.returncode != 0)
+
+
+def _keep_surprises(page, paths: list[Path], seeds: str) -> None:
+    from stlcore.pages.runner import keep_results
+    from stlcore.pages.sweep import count_surprises
+
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    origin = found[-1]["provenance"] | {
+        "commit": ", ".join(sorted({record["provenance"]["commit"] for record in found})),
+        "command": f"python -m stlcore sweep {page.name} -p seed {seeds} --keep",
+    }
+    counts = count_surprises(found).to_csv(index=False)
+    for path in keep_results(page, {"results": {"seeds": counts}, "provenance": origin}):
+        print(f"kept {path.relative_to(repository.ROOT)}")
 
 
 def _compare(options) -> int:
@@ -259,7 +283,8 @@ def _claims(options) -> int:
     elif options.markdown:
         links = {p.id: f"notebooks/{p.path.parent.name}/{p.path.stem}.html" for p in pages()}
         try:
-            options.markdown.write_text(claims_page(rows, links), encoding="utf-8")
+            text = claims_page(rows, links, _surprises(links))
+            options.markdown.write_text(text, encoding="utf-8")
             data = json.dumps(rows, indent=1) + "\n"
             options.markdown.with_suffix(".json").write_text(data, encoding="utf-8")
         except OSError as error:
@@ -269,6 +294,14 @@ def _claims(options) -> int:
             control = f"control of {row['control_of']} " if row["control_of"] else ""
             print(f"{row['id']:<9} {control}{row['verdict']}: {row['sentence']}")
     return 0
+
+
+def _surprises(links: dict[str, str]) -> dict:
+    """What was counted under other seeds, for each page that was; see ``sweep --keep``."""
+    from stlcore.pages.page import read_result
+
+    kept = {page: read_result(page.replace("-", "").lower(), "seeds") for page in links}
+    return {page: found[0].fillna({"control_of": ""}) for page, found in kept.items() if found}
 
 
 def _pair(options) -> int:

@@ -289,6 +289,22 @@ def test_claims_as_a_page(with_runs, capsys):
     assert [row["id"] for row in data] == ["C-90.1", "C-90.2"]
 
 
+def test_claims_page_shows_what_a_sweep_over_seeds_counted(with_runs, capsys):
+    results = with_runs / "book" / "results"
+    results.mkdir()
+    table = "id,control_of,false_alarm,runs,surprises\nC-90.1,,0.0,4,1\nC-90.2,C-90.1,0.0,4,0\n"
+    (results / "c90.seeds.csv").write_text(table, encoding="utf-8")
+    (results / "c90.seeds.json").write_text("{}", encoding="utf-8")
+    target = with_runs / "book" / "claims.md"
+    assert call(capsys, "claims", "--markdown", target)[0] == 0
+    assert "| 4 | 1 | 0 | C-90.1 (1) | 0.75 | 1 | none |" in target.read_text()
+
+
+def test_surprises_are_kept_of_sweeps_over_seeds_only(project, capsys):
+    code, _, err = call(capsys, "sweep", "c90", "-p", "rate", "[1, 2]", "--keep")
+    assert (code, err[0].split(":")[1]) == (2, " --keep counts surprises over seeds")
+
+
 def test_claims_page_that_cannot_be_written(with_runs, tree, capsys):
     before = tree(with_runs)
     code, out, err = call(capsys, "claims", "--markdown", with_runs / "no" / "claims.md")

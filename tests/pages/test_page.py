@@ -34,6 +34,7 @@ from stlcore.pages.parameters import (
     Profile,
     Seed,
     Text,
+    Within,
     by_profile,
     check_value,
     find_type,
@@ -58,6 +59,7 @@ from stlcore.pages.provenance import line
         (Place, ["", "a/b"]),
         (AtLeast[20], [20, 21]),
         (Between[0, 1], [1e-300, 0.5]),
+        (Within[0.3, 1], [0.3, 0.5, 1]),
         (Profile, ["quick", "paper"]),
     ],
 )
@@ -80,6 +82,7 @@ def test_values_that_fit(type_, values):
         (Place, "the path of a file or folder", [1, None]),
         (AtLeast[20], "a whole number from 20 up", [19, 20.0, True]),
         (Between[0, 1], "a number between 0 and 1, neither of them", [0, 1, 1.5, np.nan, "0.5"]),
+        (Within[0.3, 1], "a number in [0.3, 1]", [0.29, 1.01, np.nan, "0.5"]),
         (Profile, "'quick' or 'paper'", ["slow", "", 1, None]),
     ],
 )
