@@ -38,6 +38,6 @@ def test_a_page_that_tests_means_needs_the_repetitions_of_the_test(page):
         for node in ast.walk(ast.parse(cell.source))
         if isinstance(node, ast.Name)
     }
-    if "max_deviation_test" in names:
+    if names & {"deviation_test", "max_deviation_test"}:
         least = [get_args(a)[1].low for a, _ in page.parameters.values()]
         assert max(least) >= 20, "no parameter asks for the test's 20 repetitions: AtLeast[20]"

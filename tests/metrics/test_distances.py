@@ -8,6 +8,7 @@ from scipy.stats import binom, kstest, norm, ttest_1samp
 from scipy.stats import t as student
 
 from stlcore.metrics.distances import (
+    deviation_test,
     difference_score,
     max_deviation_test,
     mean_score,
@@ -127,6 +128,14 @@ def test_same_generator_same_answer():
         max_deviation_test(samples, np.ones(2), stream(15, "again"), 999) for _ in range(2)
     )
     assert first == again
+
+
+def test_one_resampling_serves_all_hypotheses():
+    samples = stream(17, "samples").exponential(size=(40, 3))
+    test = deviation_test(samples, stream(17, "resamples"), 1999)
+    for expected in (np.ones(3), np.array([1.0, 1.2, 0.9])):
+        alone = max_deviation_test(samples, expected, stream(17, "resamples"), 1999)
+        assert test(expected) == alone
 
 
 def test_p_value_counts_resamples():
