@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from typing import NamedTuple
 
 import numpy as np
@@ -105,10 +106,17 @@ def deviation_test(
     return test
 
 
+#: What :func:`max_deviation_test` has resampled: the test, and where it left the generator.
+_RESAMPLED: dict[tuple, tuple[Callable, dict]] = {}
+
+
 def max_deviation_test(
     samples: np.ndarray, expected: np.ndarray, rng: np.random.Generator, resamples: int = 19_999
 ) -> Deviation:
     """The :func:`deviation_test` of one hypothesis.
+
+    The same samples and the same random numbers are resampled once: a claim, its power
+    and its controls are tests of them.
 
     Parameters
     ----------
@@ -117,7 +125,13 @@ def max_deviation_test(
     expected : array_like, shape (M,)
         The means under the hypothesis.
     """
-    return deviation_test(samples, rng, resamples)(expected)
+    samples = np.ascontiguousarray(samples, dtype=float)
+    state = rng.bit_generator.state
+    key = sha256(samples.tobytes()).digest(), samples.shape, repr(state), resamples
+    if key not in _RESAMPLED:
+        _RESAMPLED[key] = deviation_test(samples, rng, resamples), rng.bit_generator.state
+    test, rng.bit_generator.state = _RESAMPLED[key]
+    return test(expected)
 
 
 def mean_score(values) -> float:

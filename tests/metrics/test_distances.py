@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import binom, kstest, norm, ttest_1samp
 from scipy.stats import t as student
 
+from stlcore.metrics import distances
 from stlcore.metrics.distances import (
     deviation_test,
     difference_score,
@@ -136,6 +137,23 @@ def test_one_resampling_serves_all_hypotheses():
     for expected in (np.ones(3), np.array([1.0, 1.2, 0.9])):
         alone = max_deviation_test(samples, expected, stream(17, "resamples"), 1999)
         assert test(expected) == alone
+
+
+def test_the_same_samples_and_numbers_are_resampled_once(monkeypatch):
+    samples = stream(18, "samples").exponential(size=(40, 3))
+    rngs = [stream(18, "resamples") for _ in range(3)]
+    first = max_deviation_test(samples, np.ones(3), rngs[0], 1999)
+    monkeypatch.setattr(distances, "deviation_test", None)  # whoever calls it fails
+    assert max_deviation_test(samples, np.ones(3), rngs[1], 1999) == first
+    assert max_deviation_test(samples, np.full(3, 2), rngs[2], 1999).statistic > first.statistic
+    assert len({rng.random() for rng in rngs}) == 1  # the generators are left at one place
+    for other in (
+        (samples[1:], np.ones(3), stream(18, "resamples"), 1999),
+        (samples, np.ones(3), stream(18, "others"), 1999),
+        (samples, np.ones(3), stream(18, "resamples"), 999),
+    ):
+        with pytest.raises(TypeError, match="NoneType"):
+            max_deviation_test(*other)
 
 
 def test_p_value_counts_resamples():
