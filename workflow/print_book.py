@@ -25,6 +25,12 @@ STYLE = """
 body { font-size: 10.5pt; }
 body::before, .pst-scroll-pixel-helper { display: none !important; }
 section.chapter { break-before: page; }
+/* Without the space a heading at the top of a page is twice in the outline. */
+h1, h2, h3, h4 { margin-top: 2mm !important; padding-top: 4mm !important; }
+h1 { font-size: 22pt !important; }
+h2 { font-size: 17pt !important; }
+h3 { font-size: 13.5pt !important; }
+h4 { font-size: 11.5pt !important; }
 .title-page { break-after: page; padding-top: 30vh; text-align: center; }
 .contents a { display: block; }
 /* Chromium draws shadows as pictures, which are a third of the file. */
