@@ -85,6 +85,9 @@ def article(html, document, known):
         code.string = code.get_text()  # in one colour: each coloured word is an object of the PDF
     for details in found.select("details"):
         details["open"] = ""
+        if "hide" in details.get("class", []):
+            details.summary.decompose()  # code that the site folds
+            details.unwrap()
     for level in range(5, 0, -1):  # parts are the first level
         for heading in found.select(f"h{level}"):
             heading.name = f"h{level + 1}"
