@@ -107,7 +107,7 @@ def assemble(html, contents):
     for part, document in chapters(contents):
         found = article(html, document, known)
         heading = found.select_one("h2").get_text()
-        own = found.select("div.solution")
+        own = found.select("div.solution, div.tag_solution")
         if own:
             solutions.append(f"<h2>{heading}</h2>" + "".join(str(node.extract()) for node in own))
         part = f"<h1>{part}</h1>" if part else ""
