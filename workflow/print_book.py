@@ -25,6 +25,12 @@ STYLE = """
 body { font-size: 10.5pt; }
 body::before, .pst-scroll-pixel-helper { display: none !important; }
 section.chapter { break-before: page; }
+/* Without the space a heading at the top of a page is twice in the outline. */
+h1, h2, h3, h4 { margin-top: 2mm !important; padding-top: 4mm !important; }
+h1 { font-size: 22pt !important; }
+h2 { font-size: 17pt !important; }
+h3 { font-size: 13.5pt !important; }
+h4 { font-size: 11.5pt !important; }
 .title-page { break-after: page; padding-top: 30vh; text-align: center; }
 .contents a { display: block; }
 /* Chromium draws shadows as pictures, which are a third of the file. */
@@ -79,6 +85,9 @@ def article(html, document, known):
         code.string = code.get_text()  # in one colour: each coloured word is an object of the PDF
     for details in found.select("details"):
         details["open"] = ""
+        if "hide" in details.get("class", []):
+            details.summary.decompose()  # code that the site folds
+            details.unwrap()
     for level in range(5, 0, -1):  # parts are the first level
         for heading in found.select(f"h{level}"):
             heading.name = f"h{level + 1}"
@@ -98,7 +107,7 @@ def assemble(html, contents):
     for part, document in chapters(contents):
         found = article(html, document, known)
         heading = found.select_one("h2").get_text()
-        own = found.select("div.solution")
+        own = found.select("div.solution, div.tag_solution")
         if own:
             solutions.append(f"<h2>{heading}</h2>" + "".join(str(node.extract()) for node in own))
         part = f"<h1>{part}</h1>" if part else ""
