@@ -65,8 +65,8 @@ class Exercise:
     goal : str
         What one can do afterwards.
     apart : bool
-        Whether its solution is for teachers only:
-        see :func:`stlcore.pages.versions.solutions_apart`.
+        Whether its solution is for teachers only, and not in the book
+        (:func:`stlcore.pages.versions.solutions_apart`).
     """
 
     kind: str
