@@ -13,8 +13,8 @@ __all__ = ["Averaged"]
 
 #: Its models and samples are the learner's own, so what the learner can do with them stays.
 ABILITIES = (
-    *("best", "count", "coupled", "lost", "open_truth", "pack", "parts_of_mixtures", "pool"),
-    *("subset", "unpack"),
+    *("best", "between", "count", "coupled", "lost", "open_truth", "pack"),
+    *("parts_of_mixtures", "pool", "subset", "unpack"),
 )
 
 

@@ -48,7 +48,7 @@ class Community:
         self.learner, self.truth = learner, learner.truth
         if hasattr(learner, "parts_of_mixtures"):
             self.parts_of_mixtures = learner.parts_of_mixtures
-        for ability in ("best", "count", "lost", "pool", "subset"):
+        for ability in ("best", "between", "count", "lost", "pool", "subset"):
             if hasattr(learner, ability):
                 setattr(self, ability, getattr(self, f"_{ability}"))
         if isinstance(learner, Resumes):
@@ -89,12 +89,15 @@ class Community:
         )
 
     def track(self, model: tuple, round: Round | None = None) -> dict[str, np.ndarray]:
-        """What the learner tracks, one column for each member."""
+        """What the learner tracks, of one member after the other."""
         tracked = [
             self.learner.track(member, **asked(self.learner.track, round=own))
             for member, own in zip(model, self._rounds(round), strict=True)
         ]
-        return {name: np.stack([t[name] for t in tracked], axis=1) for name in tracked[0]}
+        return {
+            name: np.stack([t[name] for t in tracked], axis=1).reshape(len(tracked[0][name]), -1)
+            for name in tracked[0]
+        }
 
     def _rounds(self, round: Round | None) -> list[Round | None]:
         """The round for every member, each with a generator of its own."""
@@ -106,6 +109,9 @@ class Community:
 
     def _best(self, sample: tuple, size: np.ndarray) -> tuple:
         return tuple(self.learner.best(own, size) for own in sample)
+
+    def _between(self, model: tuple, other: tuple, gain: float) -> tuple:
+        return tuple(self.learner.between(*pair, gain) for pair in zip(model, other, strict=True))
 
     def _count(self, sample: tuple) -> np.ndarray:
         return self.learner.count(sample[0])  # members draw equally many

@@ -13,7 +13,9 @@ __all__ = ["Curated"]
 
 #: Its models and samples are the learner's own. It keeps no checkpoint, for a tilt has no
 #: identity that could be compared.
-ABILITIES = ("best", "count", "lost", "open_truth", "parts_of_mixtures", "pool", "subset")
+ABILITIES = (
+    *("best", "between", "count", "lost", "open_truth", "parts_of_mixtures", "pool", "subset"),
+)
 
 
 class Curated:

@@ -152,6 +152,25 @@ class Page:
         numbers = table.to_csv(index=False, float_format="%.7g")
         display({WORDS_MIME: plain, NUMBERS_MIME: numbers, "text/plain": ""}, raw=True)
 
+    def sliders(self, curves: str, **start: Any) -> None:
+        """Curves of a theorem with sliders, for a reader of the book.
+
+        Parameters
+        ----------
+        curves : str
+            Their name in ``book/_static/sliders.js``, which computes and draws them.
+        **start
+            Where the sliders begin, and numbers that the curves need besides.
+        """
+        plain = {k: v.tolist() if hasattr(v, "tolist") else v for k, v in start.items()}
+        display(
+            HTML(
+                f'<div class="sliders" data-curves="{curves}" '
+                f"data-start='{json.dumps(plain)}'><p>In the book, sliders stand here that show "
+                "these curves for other settings.</p></div>"
+            )
+        )
+
     def glue(self, **values: Any) -> None:
         """Make values available to the prose as ``{glue:text}`` under these names."""
         for name, value in values.items():
