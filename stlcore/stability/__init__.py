@@ -8,7 +8,7 @@ from stlcore.lazy import hand_on
 __getattr__, __all__ = hand_on(
     __name__,
     {
-        "criterion": ["Criterion", "collapse_criterion"],
+        "criterion": ["collapse_criterion"],
         "growth": ["Growth"],
         "implicit": [
             "SmoothLoop",
@@ -18,6 +18,7 @@ __getattr__, __all__ = hand_on(
         ],
         "matrix_free": ["implicit_by_products", "settled_trajectory"],
         "replaced_example": ["plan_of", "recursive_stability", "summary"],
+        "report": ["Criterion"],
         "response": [
             "Response",
             "from_vector",
