@@ -71,7 +71,7 @@ def run(page: NotebookPage, given: dict[str, Any], report: Path) -> None:
     """Run the page's cells in this process and write what came of it."""
     from IPython.core.interactiveshell import InteractiveShell
 
-    shell = InteractiveShell.instance(colors="NoColor")
+    shell = InteractiveShell.instance()
     outcome = {"outcome": "runs"}
     for cell in page.notebook.cells:
         if cell.cell_type != "code":

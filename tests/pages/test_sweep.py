@@ -87,3 +87,24 @@ def test_surprises_are_counted_for_claims_and_controls():
         "runs": [4, 4],
         "surprises": [1, 2],
     }
+
+
+def test_what_the_figures_draw_is_gathered_too(tmp_path):
+    paths = []
+    for seed in (1, 2):
+        record = {
+            "provenance": {"parameters": {"seed": seed, "rounds": 3}},
+            "claims": [{"id": "C-90.1"}],
+            "results": {},
+            "figures": {"fig-risk": f"rounds,risk\n1,{seed}\n2,{seed / 2}\n"},
+        }
+        paths.append(tmp_path / f"{seed}.json")
+        paths[-1].write_text(json.dumps(record), encoding="utf-8")
+    gather(paths, tmp_path)
+    drawn = pd.read_parquet(tmp_path / "fig-risk.parquet")
+    assert drawn.to_dict("list") == {
+        "seed": [1, 1, 2, 2],
+        "rounds": [3] * 4,
+        "rounds_found": [1, 2, 1, 2],
+        "risk": [1, 0.5, 2, 1],
+    }
