@@ -137,7 +137,7 @@ def student_version(
         Labels of the exercises to keep; all of them when left out.
     """
     cells = []
-    for cell in _without_answers(_cells(page, chosen), lambda label, words: "*Your answer:*"):
+    for cell in _without_answers(_cells(page, chosen, _unsolved()), lambda *_: "*Your answer:*"):
         tags = cell.metadata.get("tags", [])
         if ANSWERS & set(tags):
             continue
@@ -159,10 +159,11 @@ def teacher_version(
     page, chosen
         As in :func:`stlcore.pages.versions.student_version`.
     apart : mapping, optional
-        The solutions that the book does not have, those in the repository when left out.
+        Solutions that the book does not have, by the label of their exercise; none of them
+        when left out.
     """
     values = glued(page.executed) if page.executed.exists() else {}
-    return _made(page, _cells(page, chosen, apart), values)
+    return _made(page, _cells(page, chosen, apart or {}), values)
 
 
 def assignment(
@@ -181,7 +182,7 @@ def assignment(
     page, chosen, apart
         As in :func:`stlcore.pages.versions.teacher_version`.
     """
-    cells = _cells(page, chosen, apart)
+    cells = _cells(page, chosen, _unsolved() | dict(apart or {}))
     coded = _coded(cells)
     kept, stub = [], ""
     for cell in _without_answers(cells, lambda label, words: words):
@@ -211,14 +212,14 @@ def assignment(
     return _made(page, kept)
 
 
-def _cells(
-    page: NotebookPage,
-    chosen: Collection[str] | None = None,
-    apart: Mapping[str, str] | None = None,
-) -> list:
+def _unsolved() -> dict[str, str]:
+    """What stands for the solutions that the book does not have."""
+    return {label: "*Kept apart.*" for label, found in exercises().items() if found.apart}
+
+
+def _cells(page: NotebookPage, chosen: Collection[str] | None, apart: Mapping[str, str]) -> list:
     """The page's cells with the chosen exercises only, and with the solutions that lie apart."""
-    apart = solutions_apart() if apart is None else apart
-    known, current, cells = exercises(), "", []
+    current, cells = "", []
 
     def kept(found: re.Match) -> str:
         nonlocal current
@@ -229,8 +230,8 @@ def _cells(
         current = label if kind == "exercise" else argument.strip()
         if chosen is not None and current not in chosen:
             return ""
-        if kind == "exercise" and current in known and known[current].apart:
-            words = apart.get(current, "*Kept apart.*").strip()
+        if kind == "exercise" and current in apart:
+            words = apart[current].strip()
             return f"{found[0]}\n`````{{solution}} {current}\n\n{words}\n`````\n"
         return found[0]
 

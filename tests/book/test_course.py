@@ -224,9 +224,9 @@ def test_a_solution_for_teachers_is_in_no_page():
         public = (page.path.read_text("utf-8"), nbformat.writes(student_version(page)))
         for words in (text for text in telling(solution) if text.count(" ") >= 6):
             assert not any(squeezed(words) in squeezed(found) for found in public), words
-        for made in (teacher_version(page), assignment(page)):
-            assert last in prose(made)
-        assert last not in prose(teacher_version(page, apart={}))
+        for version in (teacher_version, assignment):
+            assert last in prose(version(page, apart=solutions_apart()))
+            assert last not in prose(version(page))
 
 
 @pytest.mark.parametrize("name", ["c02", "a01"])
