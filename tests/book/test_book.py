@@ -168,6 +168,7 @@ def chapter(request, window):
     page, said = window
     said.clear()
     load(page, request.param)
+    page.add_style_tag(content="* { transition: none !important }")  # a theme is there at once
     return SimpleNamespace(name=request.param, page=page, said=said)
 
 
