@@ -133,9 +133,9 @@ def test_records_are_json_without_nan():
 
 def load(page, chapter):
     """Open the chapter, and wait for its formulas."""
+    page.set_default_timeout(120_000)  # two browsers may be at work on a slow machine
     page.goto((HTML / f"{chapter}.html").as_uri())
-    page.wait_for_load_state("load")
-    page.wait_for_function("() => !window.MathJax || !!MathJax.startup?.promise", timeout=20_000)
+    page.wait_for_function("() => !window.MathJax || !!MathJax.startup?.promise")
     page.evaluate("() => window.MathJax && MathJax.startup.promise")
 
 
