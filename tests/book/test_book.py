@@ -405,6 +405,7 @@ def served():
 def test_the_site_works_below_a_path(browser, served):
     """Nothing that a page loads, and nothing that it offers to download, is missing."""
     page, missing = browser.new_page(), []
+    page.set_default_timeout(120_000)  # the machine may be busy
     page.on("response", lambda r: missing.append(r.url) if r.status >= 400 else None)
     page.goto(f"{served}/notebooks/contamination/c03_cor32_fixed_share.html")
     page.wait_for_function("() => document.querySelector('mjx-container')")
