@@ -197,7 +197,7 @@ def test_no_cell_gives_a_solution_away(page, student):
     for label, solution in solutions(page).items():
         texts = {squeezed(text) for text in telling(solution)}
         found = {text for text in texts if text in cells and text not in known[label]}
-        assert found == {squeezed(text) for text in REPEATED.get(label, [])}, label
+        assert found <= {squeezed(text) for text in REPEATED.get(label, [])}, label
 
 
 def test_no_code_of_a_solution_is_left(page, student):
