@@ -25,13 +25,17 @@ with extra("torch"):
 __all__ = ["conjugate_gradients", "implicit_by_products", "settled_trajectory"]
 
 FAR = 400  # most steps of L-BFGS; where it stops is only a start for Newton's method
-STEPS = 50  # most Newton steps
+STEPS = 200  # most Newton steps
 CLOSE = 1e-10  # largest entry of the gradient at a minimum
 ITERATIONS = 5000  # most steps of conjugate gradients
 
 
 def conjugate_gradients(
-    product: Callable[[Tensor], Tensor], right: Tensor, relative: float = 1e-10
+    product: Callable[[Tensor], Tensor],
+    right: Tensor,
+    relative: float = 1e-10,
+    *,
+    downhill: bool = False,
 ) -> Tensor:
     """Solve H x = b for several right sides at once, H symmetric and positive definite.
 
@@ -43,6 +47,9 @@ def conjugate_gradients(
         The right sides b.
     relative : float
         Each residual is to be at most this part of its right side.
+    downhill : bool
+        Whether a direction of no positive curvature only ends the search: what is found so
+        far, or the right side where that is nothing, is still a way down a hill with slope b.
 
     Raises
     ------
@@ -59,6 +66,8 @@ def conjugate_gradients(
         bent = product(direction)
         curvature = (direction * bent).sum(dim=1)
         if (curvature[open_] <= 0).any():
+            if downhill:
+                return torch.where((found == 0).all(dim=1)[:, None], right, found)
             raise RuntimeError("a direction of no positive curvature: this is no minimum")
         step = torch.where(open_, square / curvature, 0.0)[:, None]
         found, residual = found + step * direction, residual - step * bent
@@ -187,7 +196,10 @@ def _walk(height, start: Tensor) -> Tensor:
 
 
 def _newton(height, theta: Tensor, generation: int) -> Tensor:
-    """Newton's method; a step that does not go down is tried again, shortened."""
+    """Newton's method; a step that does not go down is tried again, shortened.
+
+    Far from the minimum the search for the step ends early, so that it still goes down.
+    """
     slope, low = grad(height), height(theta)
     for _ in range(STEPS):
         gradient = slope(theta)
@@ -196,8 +208,8 @@ def _newton(height, theta: Tensor, generation: int) -> Tensor:
         products = _products(slope, theta)
         # The closer, the more exact: this keeps the convergence quadratic.
         relative = float(gradient.norm().clamp(1e-8, 1e-2))
-        step = conjugate_gradients(products, gradient[None], relative)[0]
-        for _ in range(20):
+        step = conjugate_gradients(products, gradient[None], relative, downhill=True)[0]
+        for _ in range(30):
             tried = height(theta - step)
             if tried <= low + 1e-12 * (1 + abs(low)):
                 break

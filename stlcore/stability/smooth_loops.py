@@ -119,7 +119,7 @@ def transformer_loop(
     generations: int,
     rng: np.random.Generator,
     noise: float = 0.5,
-    penalty: float = 0.5,
+    penalty: float = 1.0,
 ) -> tuple[SmoothLoop, Callable[[Tensor, Tensor, Tensor], Tensor]]:
     r"""A pretrained in-context transformer whose weights are trained on in every generation.
 
