@@ -25,11 +25,11 @@ def copy(tmp_path):
     return project
 
 
-def make(project, target):
+def make_book(project):
     environment = {**os.environ, "PYTHONPATH": str(project)}
     environment.pop("MAKEFLAGS", None)
     return subprocess.Popen(
-        ["make", target],
+        ["make", "book"],
         cwd=project,
         env=environment,
         stdout=subprocess.PIPE,
@@ -49,7 +49,7 @@ def test_killed_in_the_middle_of_a_page(copy):
     text.write_text(source.replace("rounds: Count = 60", "rounds: Count = 61"), encoding="utf-8")
     executed = copy / page.executed.relative_to(ROOT)
 
-    first = make(copy, "book")
+    first = make_book(copy)
     deadline = time.monotonic() + 120
     while not list(executed.parent.glob(f".{executed.stem}.*/source.ipynb")):
         assert first.poll() is None, first.stdout.read()
@@ -61,7 +61,7 @@ def test_killed_in_the_middle_of_a_page(copy):
     if executed.exists():
         nbformat.validate(nbformat.read(executed, as_version=4))
 
-    second = make(copy, "pages")  # without Sphinx, which had not begun
+    second = make_book(copy)
     output, _ = second.communicate(timeout=300)
     assert second.returncode == 0, output
     record = json.loads(executed.with_suffix(".json").read_text(encoding="utf-8"))
