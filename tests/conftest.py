@@ -19,7 +19,7 @@ from playwright.sync_api import sync_playwright
 from scipy.stats import norm
 
 import stlcore.pages.repository
-from stlcore.metrics.distances import max_deviation_test
+from stlcore.metrics.distances import deviation_test
 from stlcore.pages.runner import find_page, run_page
 from stlcore.streams import stream
 
@@ -42,12 +42,12 @@ def follows(samples: np.ndarray, expected: np.ndarray) -> bool:
     The largest studentised deviation is held against the normal quantile for
     1e-7, shared out over the columns. Skewness of the samples may raise that
     rate; with the thousands of rows that the tests use, by less than a factor
-    of 10. (The bootstrap p-value of `max_deviation_test` cannot reach 1e-6 with
+    of 10. (The bootstrap p-value of `deviation_test` cannot reach 1e-6 with
     fewer than a million resamples.)
     """
     samples = np.asarray(samples, dtype=float)
     assert len(samples) >= 4000, "too few repetitions for the stated level"
-    result = max_deviation_test(samples, expected, stream(0, "unused"), resamples=1)
+    result = deviation_test(samples, stream(0, "unused"), resamples=1)(expected)
     return result.statistic < norm.isf(LEVEL / (2 * samples.shape[1]))
 
 

@@ -11,7 +11,6 @@ __getattr__, __all__ = hand_on(
         "distances": [
             "deviation_test",
             "difference_score",
-            "max_deviation_test",
             "mean_score",
             "mean_square_test",
             "total_variation",

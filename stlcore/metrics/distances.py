@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from hashlib import sha256
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +15,6 @@ __all__ = [
     "check_axes",
     "deviation_test",
     "difference_score",
-    "max_deviation_test",
     "mean_score",
     "mean_square_test",
     "total_variation",
@@ -104,34 +102,6 @@ def deviation_test(
         return Deviation(statistic, (1 + exceeding) / (resamples + 1), 2.0 if count <= 100 else 1.5)
 
     return test
-
-
-#: What :func:`max_deviation_test` has resampled: the test, and where it left the generator.
-_RESAMPLED: dict[tuple, tuple[Callable, dict]] = {}
-
-
-def max_deviation_test(
-    samples: np.ndarray, expected: np.ndarray, rng: np.random.Generator, resamples: int = 19_999
-) -> Deviation:
-    """The :func:`deviation_test` of one hypothesis.
-
-    The same samples and the same random numbers are resampled once: a claim, its power
-    and its controls are tests of them.
-
-    Parameters
-    ----------
-    samples, rng, resamples
-        As in :func:`deviation_test`.
-    expected : array_like, shape (M,)
-        The means under the hypothesis.
-    """
-    samples = np.ascontiguousarray(samples, dtype=float)
-    state = rng.bit_generator.state
-    key = sha256(samples.tobytes()).digest(), samples.shape, repr(state), resamples
-    if key not in _RESAMPLED:
-        _RESAMPLED[key] = deviation_test(samples, rng, resamples), rng.bit_generator.state
-    test, rng.bit_generator.state = _RESAMPLED[key]
-    return test(expected)
 
 
 def mean_score(values) -> float:

@@ -130,7 +130,7 @@ def report(truth, cycle: Cycle, size: int, rounds: int) -> list[Entry]:
     needs_fresh = (FRESH,) if again else ()
     tv = recurrence = np.full(rounds, np.nan)
     if not again:
-        tv = _added_up(errors, cycle, rounds)
+        tv = _added_up(errors, shares)
         recurrence = risk(shares, np.full(rounds, n), V)
     return [
         Entry("A", "gap", (), gaps, risks, 1.0),
@@ -180,7 +180,7 @@ def normal_report(cycle: Cycle, size: int, rounds: int) -> list[Entry]:
     gap = 2 * variance
     gap[1:] -= (1 - parts[1:]) * variance[:-1]
     nothing, needs_fresh = np.full(rounds, np.nan), (FRESH,) if again else ()
-    tv = nothing if again else _added_up(errors, cycle, rounds, parts)
+    tv = nothing if again else _added_up(errors, parts)
     distances = 2 / np.pi * np.arctan(np.sqrt(variance) / 2)
     return [
         Entry("A", "gap", ("a bounded loss",), nothing, gap, np.inf),
@@ -204,12 +204,13 @@ def _loop(cycle: Cycle, size: int, rounds: int) -> tuple[int, int, np.ndarray, i
     return n, rounds, np.array([w.fresh for w in weights]), real_count(again, n) if again else 0
 
 
-def _added_up(errors: np.ndarray, cycle: Cycle, rounds: int, parts=None) -> np.ndarray:
-    """Paper B's bound in every round, from the errors of all rounds so far."""
-    beta = [cycle.weights(t).generations for t in range(2, rounds + 1)]
-    if parts is not None:  # whole items
-        beta = [np.append(np.zeros(k), 1 - part) for k, part in enumerate(parts[1:])]
-    return np.array([bound(errors, beta, i) for i in range(rounds)])
+def _added_up(errors: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """Paper B's bound in every round, from the errors and the real parts of all rounds so far.
+
+    The parts, not the cycle's weights: a set of one item re-uses none of it at a share of 1/2.
+    """
+    beta = [np.append(np.zeros(k), 1 - part) for k, part in enumerate(parts[1:])]
+    return np.array([bound(errors, beta, i) for i in range(len(errors))])
 
 
 def _normal_error(share: float, variance: float, n: int) -> float:

@@ -10,7 +10,7 @@ from stlcore.cycles import balanced, fixed_real, fresh_mixture, full_synthetic, 
 from stlcore.learners.base import PoolsSamples, ReusesSamples
 from stlcore.learners.gaussian import Gaussian, GaussianMean, Moments, Normal
 from stlcore.loop import run
-from stlcore.metrics.distances import max_deviation_test
+from stlcore.metrics.distances import deviation_test
 from stlcore.schedules import Share, Size
 from stlcore.streams import stream
 from stlcore.theory.contamination import gaussian_risk
@@ -292,7 +292,7 @@ def test_loop_follows_the_exact_recursion(share, accumulate):
         frame.pivot(index="repetition", columns="round", values=n).to_numpy() for n in names
     ]
     expected = [getattr(exact, name) for name in names]
-    test = max_deviation_test(np.hstack(measured), np.hstack(expected), stream(13))
+    test = deviation_test(np.hstack(measured), stream(13))(np.hstack(expected))
     assert test.p_value > 1e-4
 
 

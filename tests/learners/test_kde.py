@@ -14,7 +14,7 @@ from stlcore.learners import kde
 from stlcore.learners.base import Learner, PoolsSamples, ReusesSamples
 from stlcore.learners.kde import KernelDensity
 from stlcore.loop import run
-from stlcore.metrics.distances import max_deviation_test, total_variation
+from stlcore.metrics.distances import deviation_test, total_variation
 from stlcore.schedules import Size
 from stlcore.streams import stream
 from stlcore.theory.kde import kde_mean, kde_mise
@@ -211,9 +211,10 @@ def test_mean_squared_error_of_the_loop_is_the_exact_one(kernel, name):
     frame = run(learner, cycle, n, 4, 300, stream(10, kernel.name, name))
     errors = frame.pivot(index="repetition", columns="round", values="squared_error").to_numpy()
     exact = kde_mise(TRUTH, kernel, h, cycle, n, 4).total
-    assert max_deviation_test(errors, exact, stream(10, "test")).p_value > LEVEL
+    test = deviation_test(errors, stream(10, "test"))
+    assert test(exact).p_value > LEVEL
     wrong = kde_mise(TRUTH, kernel, 0.7 * h, cycle, n, 4).total
-    assert max_deviation_test(errors, wrong, stream(10, "test")).p_value < LEVEL
+    assert test(wrong).p_value < LEVEL
 
 
 @pytest.mark.parametrize("name", ["general", "fixed"])
@@ -226,9 +227,10 @@ def test_mean_density_of_the_loop_is_the_exact_one(name):
     at = np.arange(130, 275, 16)
     exact = kde_mean(TRUTH, GAUSSIAN, h, cycle, 4, LINE[at])[-1]
     density = models[-1].density[:, at]
-    assert max_deviation_test(density, exact, stream(11, "test")).p_value > LEVEL
+    test = deviation_test(density, stream(11, "test"))
+    assert test(exact).p_value > LEVEL
     wrong = TRUTH.density(LINE[at])
-    assert max_deviation_test(density, wrong, stream(11, "test")).p_value < LEVEL
+    assert test(wrong).p_value < LEVEL
 
 
 def test_the_bound_holds_in_every_realisation():

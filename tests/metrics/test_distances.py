@@ -7,11 +7,9 @@ import pytest
 from scipy.stats import binom, kstest, norm, ttest_1samp
 from scipy.stats import t as student
 
-from stlcore.metrics import distances
 from stlcore.metrics.distances import (
     deviation_test,
     difference_score,
-    max_deviation_test,
     mean_score,
     mean_square_test,
     total_variation,
@@ -31,7 +29,7 @@ def p_values(shift: float, name: str, columns: int = 3, repetitions: int = 100) 
     for _ in range(DATA_SETS):
         shared = rng.chisquare(2, (repetitions, 1))
         samples = shared + rng.chisquare(2, (repetitions, columns))
-        found.append(max_deviation_test(samples, np.full(columns, 4 - shift), rng, 399).p_value)
+        found.append(deviation_test(samples, rng, 399)(np.full(columns, 4 - shift)).p_value)
     return np.array(found)
 
 
@@ -77,9 +75,10 @@ def test_one_wrong_column_among_many_is_found():
     samples = rng.normal(size=(500, 40))
     expected = np.zeros(40)
     # All right: false-alarm rate 1e-4 (p below 1/10000 of 19999 resamples).
-    assert max_deviation_test(samples, expected, rng).p_value > 1e-4
+    test = deviation_test(samples, rng)
+    assert test(expected).p_value > 1e-4
     expected[17] = 0.4  # nine standard errors
-    assert max_deviation_test(samples, expected, rng).p_value == 1 / 20_000
+    assert test(expected).p_value == 1 / 20_000
 
 
 @pytest.mark.parametrize("columns", [1, 5])
@@ -96,7 +95,7 @@ def test_p_value_of_a_large_normal_sample(columns):
     samples = (samples - samples.mean(axis=0)) / samples.std(axis=0, ddof=1)
     expected = np.zeros(columns)
     expected[0] = 2 / np.sqrt(400)
-    result = max_deviation_test(samples, expected, rng, 4999)
+    result = deviation_test(samples, rng, 4999)(expected)
     assert result.statistic == pytest.approx(2)
     p_value = 1 - (1 - 2 * norm.sf(2)) ** columns
     assert result.p_value == pytest.approx(p_value, abs=5 * np.sqrt(p_value / 4999))
@@ -109,7 +108,7 @@ def test_statistic_is_the_largest_studentised_deviation():
         abs(column.mean() - mean) / np.sqrt(column.var(ddof=1) / 50)
         for column, mean in zip(samples.T, expected, strict=True)
     ]
-    result = max_deviation_test(samples, expected, stream(13, "resamples"), 99)
+    result = deviation_test(samples, stream(13, "resamples"), 99)(expected)
     assert result.statistic == pytest.approx(max(by_hand))
 
 
@@ -117,17 +116,15 @@ def test_p_value_does_not_depend_on_units():
     rng = stream(14, "units")
     samples, expected = rng.exponential(size=(60, 4)), np.full(4, 1.1)
     scale = np.array([1e-9, 1, 1e3, 1e12])
-    plain = max_deviation_test(samples, expected, stream(14, "same"), 1999)
-    scaled = max_deviation_test(samples * scale, expected * scale, stream(14, "same"), 1999)
+    plain = deviation_test(samples, stream(14, "same"), 1999)(expected)
+    scaled = deviation_test(samples * scale, stream(14, "same"), 1999)(expected * scale)
     assert scaled.statistic == pytest.approx(plain.statistic)
     assert scaled.p_value == pytest.approx(plain.p_value, abs=2e-3)
 
 
 def test_same_generator_same_answer():
     samples = stream(15, "samples").exponential(size=(30, 2))
-    first, again = (
-        max_deviation_test(samples, np.ones(2), stream(15, "again"), 999) for _ in range(2)
-    )
+    first, again = (deviation_test(samples, stream(15, "again"), 999)(np.ones(2)) for _ in range(2))
     assert first == again
 
 
@@ -135,33 +132,16 @@ def test_one_resampling_serves_all_hypotheses():
     samples = stream(17, "samples").exponential(size=(40, 3))
     test = deviation_test(samples, stream(17, "resamples"), 1999)
     for expected in (np.ones(3), np.array([1.0, 1.2, 0.9])):
-        alone = max_deviation_test(samples, expected, stream(17, "resamples"), 1999)
+        alone = deviation_test(samples, stream(17, "resamples"), 1999)(expected)
         assert test(expected) == alone
-
-
-def test_the_same_samples_and_numbers_are_resampled_once(monkeypatch):
-    samples = stream(18, "samples").exponential(size=(40, 3))
-    rngs = [stream(18, "resamples") for _ in range(3)]
-    first = max_deviation_test(samples, np.ones(3), rngs[0], 1999)
-    monkeypatch.setattr(distances, "deviation_test", None)  # whoever calls it fails
-    assert max_deviation_test(samples, np.ones(3), rngs[1], 1999) == first
-    assert max_deviation_test(samples, np.full(3, 2), rngs[2], 1999).statistic > first.statistic
-    assert len({rng.random() for rng in rngs}) == 1  # the generators are left at one place
-    for other in (
-        (samples[1:], np.ones(3), stream(18, "resamples"), 1999),
-        (samples, np.ones(3), stream(18, "others"), 1999),
-        (samples, np.ones(3), stream(18, "resamples"), 999),
-    ):
-        with pytest.raises(TypeError, match="NoneType"):
-            max_deviation_test(*other)
 
 
 def test_p_value_counts_resamples():
     # 1200 resamples are done in batches of 500; the p-value is a multiple of 1/1201.
     samples = stream(16, "samples").normal(size=(30, 2))
-    p_value = max_deviation_test(samples, samples.mean(axis=0), stream(16, "r"), 1200).p_value
-    assert p_value == 1  # nothing deviates less than not at all
-    p_value = max_deviation_test(samples, np.full(2, 0.2), stream(16, "r"), 1200).p_value
+    test = deviation_test(samples, stream(16, "r"), 1200)
+    assert test(samples.mean(axis=0)).p_value == 1  # nothing deviates less than not at all
+    p_value = test(np.full(2, 0.2)).p_value
     assert 0 < p_value < 1
     assert p_value * 1201 == pytest.approx(round(p_value * 1201))
 
@@ -182,7 +162,7 @@ def test_p_value_counts_resamples():
 )
 def test_what_cannot_be_tested(samples, expected, message):
     with pytest.raises(ValueError, match=message):
-        max_deviation_test(samples, expected, stream(17, "refused"))
+        deviation_test(samples, stream(17, "refused"))(expected)
 
 
 TWO = ("one stream", "another")
