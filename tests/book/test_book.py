@@ -81,6 +81,16 @@ def test_claims_page_holds_every_claim():
             assert f">{row['id']}<" in text
 
 
+def test_a_page_leads_to_the_glossary_once_for_each_term():
+    linked = []
+    for page in pages():
+        html = (HTML / f"notebooks/{page.path.parent.name}/{page.path.stem}.html").read_text()
+        terms = re.findall(r'href="[^"]*glossary\.html#(term-[^"]+)"', html)
+        assert len(terms) == len(set(terms)), page.name
+        linked += terms
+    assert len(linked) > len(pages())
+
+
 def test_no_output_is_a_bare_claim():
     for page in pages():
         for cell in nbformat.read(page.executed, 4).cells:
