@@ -131,6 +131,8 @@ def test_boxes_carry_the_id_of_their_page_and_its_symbols_stand_below_the_title(
     symbols = re.search(r'(?s)<details class="symbols">(.*?)</details>', html)[1]
     assert "the true law or parameter" in symbols
     assert "risk of round" not in symbols
+    assert "Marks and verdicts" in html
+    assert "Marks and verdicts" not in front
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,12 @@ def test_a_page_leads_to_the_glossary_once_for_each_term():
     assert len(linked) > len(pages())
 
 
+def test_no_id_is_twice_on_a_page():
+    for chapter in chapters():
+        ids = re.findall(r'\sid="([^"]+)"', (HTML / f"{chapter}.html").read_text(encoding="utf-8"))
+        assert len(ids) == len(set(ids)), chapter
+
+
 def test_no_output_is_a_bare_claim():
     for page in pages():
         for cell in nbformat.read(page.executed, 4).cells:
@@ -428,12 +434,37 @@ def test_the_site_works_below_a_path(browser, served):
     assert missing == []
 
 
+def test_a_page_is_printed_whole_and_light(browser):
+    """As a reader prints it from the dark screen of a phone: nothing is folded or cut off."""
+    page = opened(browser, "notebooks/contamination/c03_cor32_fixed_share", 673, "dark")
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    try:
+        assert page.get_attribute("html", "data-theme") == "light"
+        assert page.locator("article details:not([open])").count() == 0
+        hidden = page.evaluate(
+            """() => [...document.querySelectorAll('article :is(.solution, .dropdown, pre, img) *')]
+                .filter(e => !e.closest('button, mjx-container') && e.textContent.trim()
+                    && !e.checkVisibility({ opacityProperty: true, visibilityProperty: true }))
+                .map(e => e.textContent.slice(0, 60))"""
+        )
+        assert hidden == []
+        cut = page.evaluate(
+            """() => [...document.querySelectorAll('div.highlight pre')]
+                .filter(pre => pre.scrollWidth > pre.clientWidth).length"""
+        )
+        assert cut == 0
+    finally:
+        page.close()
+
+
 def test_the_book_can_be_printed(browser, tmp_path):
     """Three chapters of it: figures, an outline, links inside, solutions at the end."""
+    pikepdf = pytest.importorskip("pikepdf")
     sys.path.append(str(ROOT / "workflow"))
-    from print_book import article, assemble, print_on
+    from print_book import article, assemble, entries, print_on
 
-    names = ["c02_thm31_risk_recurrence", "c03_cor32_fixed_share"]
+    names = ["c02_thm31_risk_recurrence", "c10_fig2_multinomial"]
     files = [{"file": f"notebooks/contamination/{name}"} for name in names]
     contents = {"root": "intro", "parts": [{"caption": "Part", "chapters": files}]}
     text = assemble(HTML, contents)
@@ -441,10 +472,22 @@ def test_the_book_can_be_printed(browser, tmp_path):
     assert set(re.findall(r'href="#([^"]+)"', text)) <= places
     assert text.index("<h1>Solutions</h1>") < text.index('class="solution')
     print_on(browser, HTML, tmp_path / "book.pdf", contents)
-    found = (tmp_path / "book.pdf").read_bytes()
-    assert 15 < len(re.findall(rb"/Type ?/Page\b", found)) < 60
-    assert b"/Outlines" in found
-    assert b"/URI (file" not in found
-    assert len(found) < 3_000_000
+    assert (tmp_path / "book.pdf").stat().st_size < 2_000_000
     assert not (HTML / "whole.html").exists()
     assert article(HTML, "intro", set()).select("a[href^='#']") == []
+    with pikepdf.open(tmp_path / "book.pdf") as book:
+        assert 15 < len(book.pages) < 50
+        titles = [str(entry.Title) for entry in entries(book.Root.Outlines)]
+        for words in (r"C-02 · The risk recurrence, exactly", "Claims", "Solutions"):
+            assert words in titles
+        long = "C-10 · Four shares, four sample sizes, replaced or accumulated"
+        assert long in titles  # it takes two lines
+        links = [link for page in book.pages for link in page.get("/Annots", [])]
+        inside = {str(link.Dest) for link in links if "/Dest" in link}
+        assert inside
+        assert inside <= set(book.Root.Dests.keys())
+        outside = {str(link.A.URI) for link in links if "/A" in link}
+        assert all(address.startswith("https://") for address in outside)
+        fonts = [o for o in book.objects if isinstance(o, pikepdf.Dictionary) and "/Flags" in o]
+        assert fonts
+        assert all("/FontFile2" in font or "/FontFile3" in font for font in fonts)
