@@ -4,9 +4,6 @@ import io
 import json
 import re
 import sys
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
 from pathlib import Path
 from types import SimpleNamespace
@@ -404,32 +401,20 @@ def test_text_and_claims_are_readable(browser, theme):
         page.close()
 
 
-@pytest.fixture(scope="module")
-def served():
-    """Where the site is served from, below a path as on a project's site."""
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=HTML.parent)) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/{HTML.name}"
-        server.shutdown()
-
-
-def test_the_site_works_below_a_path(browser, served):
+def test_the_site_works_below_a_path(browser, serve):
     """Nothing that a page loads, and nothing that it offers to download, is missing."""
     page, missing = browser.new_page(), []
     page.set_default_timeout(120_000)  # the machine may be busy
     page.on("response", lambda r: missing.append(r.url) if r.status >= 400 else None)
-    page.goto(f"{served}/notebooks/contamination/c03_cor32_fixed_share.html")
-    page.wait_for_function("() => document.querySelector('mjx-container')")
-    offered = page.evaluate(
-        "[...document.querySelectorAll('a.numbers, .dropdown-download-buttons a')].map(a => a.href)"
-    )
-    assert len(offered) == 4  # three figures and the notebook
-    missing += [address for address in offered if not page.request.get(address).ok]
+    with serve(HTML) as site:
+        page.goto(f"{site}/notebooks/contamination/c03_cor32_fixed_share.html")
+        page.wait_for_function("() => document.querySelector('mjx-container')")
+        offered = page.evaluate(
+            "[...document.querySelectorAll('a.numbers, .dropdown-download-buttons a')]"
+            ".map(a => a.href)"
+        )
+        assert len(offered) == 4  # three figures and the notebook
+        missing += [address for address in offered if not page.request.get(address).ok]
     page.close()
     assert missing == []
 
