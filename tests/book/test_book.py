@@ -131,6 +131,25 @@ def test_every_figure_has_its_numbers_beside_it():
             assert finite.any(axis=1).all(), name
 
 
+#: A letter of a figure, and after it its size in hundreds of points.
+LETTER = re.compile(r'transform="translate\([^)]*\)(?: rotate\([^)]*\))? scale\(([\d.]+) -')
+
+
+def test_letters_of_figures_have_eight_pixels_on_a_phone():
+    """A figure of one panel is as wide as the text there; a wider one scrolls."""
+    style = (HTML / "_static" / "book.css").read_text(encoding="utf-8")
+    scrolls = 16 * int(re.search(r"img\.wide \{[^}]*min-width: (\d+)rem", style)[1])
+    figures = list((HTML / "_images").glob("*.svg"))
+    assert len(figures) > 50
+    for figure in figures:
+        text = figure.read_text(encoding="utf-8")
+        width = re.search(r'<svg[^>]*\bwidth="([\d.]+)pt"', text)
+        if width and (sizes := LETTER.findall(text)):
+            points = float(width[1])
+            shown = scrolls if points > 450 else min(358, points * 4 / 3)
+            assert 100 * min(map(float, sizes)) * shown / points >= 8, figure.name
+
+
 def test_book_names_no_folder_of_the_machine_it_was_made_on():
     home = str(Path.home())
     for page in pages():

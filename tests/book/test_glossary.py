@@ -1,6 +1,5 @@
 """The glossary, and the links to it that the build puts on the pages."""
 
-import re
 import sys
 from types import SimpleNamespace
 
@@ -25,13 +24,6 @@ def links(text, docname=PAGE):
     assert tree.astext() == before
     found = tree.findall(addnodes.pending_xref)
     return [(link["reftarget"], link.astext()) for link in found]
-
-
-def test_the_glossary_is_in_alphabetical_order():
-    text = (ROOT / "book" / "glossary.md").read_text(encoding="utf-8")
-    terms = [term.lower() for term in re.findall(r"(?m)^(\w.*)\n  \S", text)]
-    assert terms == sorted(terms)
-    assert len(terms) == len(set(terms)) > 40
 
 
 def test_the_first_use_of_a_term_is_linked_and_no_other():
