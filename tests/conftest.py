@@ -10,6 +10,10 @@ than 1e-3.
 from __future__ import annotations
 
 import shutil
+import threading
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -228,3 +232,26 @@ def browser():
         running = playwright.chromium.launch(executable_path=chromium, args=flags)
         yield running
         running.close()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """A server of files that reports nothing."""
+
+    def log_message(self, *_):
+        """Do nothing."""
+
+
+@contextmanager
+def serve(folder: Path):
+    """The address of a folder that is served below a path, as on a project's site."""
+    handler = partial(Quiet, directory=folder.parent)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/{folder.name}"
+        server.shutdown()
+
+
+@pytest.fixture(name="serve", scope="session")
+def serve_fixture():
+    """The function `serve`."""
+    return serve

@@ -1,4 +1,5 @@
-"""What stands below the title of a page: where in the papers it comes from, and what it needs.
+"""What stands below the title of a page: where in the papers it comes from, what it needs, and
+what its marks and verdicts mean.
 
 The index, and with it the search, finds a page by its id and by every statement and figure
 that its source names, so that "Theorem 3.1" leads to C-02 first.
@@ -13,6 +14,18 @@ from ways import minutes, read_paths
 
 from stlcore.pages.runner import find_page
 
+LEGEND = """\
+<details class="legend"><summary>Marks and verdicts</summary>
+<p><b>paper</b>: the words at hand say it, or another public source shows the formula.
+<b>reconstructed</b>: the words are the paper's, the formula is ours. <b>derived</b>: proved here.
+<b>choice</b>: a constant or a reading of ours. <b>observed</b>: a run shows it, and nobody
+proved it.</p>
+<p>A claim is <b>reproduced</b>, <b>not reproduced</b>, or <b>not testable here</b>, where the
+data are too few or the words at hand too vague to tell. <b>False alarm</b>: how often chance
+alone would refute a true claim; of a <b>sure</b> one never, as nothing in it is drawn.
+<b>Rejects</b>: the smallest change of the statement, of those tried, that the check notices.</p>
+</details>
+"""
 KINDS = "Theorem|Corollary|Proposition|Remark|Figure|Appendix|Section"
 
 
@@ -42,7 +55,8 @@ def add(app, doctree):
     # The search reads the nodes; the index collected them before this event, so it is told.
     app.env.get_domain("index").entries.setdefault(app.env.docname, []).extend(entries)
     place = title.parent.index(title) + 1
-    title.parent.insert(place, [addnodes.index(entries=entries), line])
+    legend = nodes.raw("", LEGEND, format="html")
+    title.parent.insert(place, [addnodes.index(entries=entries), line, legend])
 
 
 def setup(app):

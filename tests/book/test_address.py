@@ -121,6 +121,23 @@ def test_a_page_offers_its_plain_notebook_and_the_numbers_of_its_figure(tiny):
     assert (notebook.cells[0].id == "install") == bool(address["repository"])
 
 
+def test_both_books_open_below_a_path_and_miss_nothing_of_their_own(tiny, browser, serve):
+    page, missing = browser.new_page(), []
+    with serve(tiny[0]) as site:
+        page.route(lambda url: not url.startswith((site, "data:")), lambda route: route.abort())
+        page.on("response", lambda r: missing.append(r.url) if r.status >= 400 else None)
+        for document in ("index", PAGE):
+            page.goto(f"{site}/{document}.html")
+            hrefs = "[...document.querySelectorAll('a[href], link[href]')].map(a => a.href)"
+            links = {link.split("#")[0] for link in page.evaluate(hrefs)}
+            # The numbers behind a figure come from a run, which this page has not seen.
+            inside = [link for link in links if link.startswith(site) and ".csv" not in link]
+            assert inside
+            missing += [link for link in inside if not page.request.get(link).ok]
+    page.close()
+    assert missing == []
+
+
 def test_boxes_carry_the_id_of_their_page_and_its_symbols_stand_below_the_title(tiny):
     html = (tiny[0] / f"{PAGE}.html").read_text(encoding="utf-8")
     for words in ("Theorem C-02:1", "Exercise C-02:1", "Fig. C-02:1"):
@@ -131,6 +148,8 @@ def test_boxes_carry_the_id_of_their_page_and_its_symbols_stand_below_the_title(
     symbols = re.search(r'(?s)<details class="symbols">(.*?)</details>', html)[1]
     assert "the true law or parameter" in symbols
     assert "risk of round" not in symbols
+    assert "Marks and verdicts" in html
+    assert "Marks and verdicts" not in front
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,6 @@ import io
 import json
 import re
 import sys
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
 from pathlib import Path
 from types import SimpleNamespace
@@ -81,6 +78,22 @@ def test_claims_page_holds_every_claim():
             assert f">{row['id']}<" in text
 
 
+def test_a_page_leads_to_the_glossary_once_for_each_term():
+    linked = []
+    for page in pages():
+        html = (HTML / f"notebooks/{page.path.parent.name}/{page.path.stem}.html").read_text()
+        terms = re.findall(r'href="[^"]*glossary\.html#(term-[^"]+)"', html)
+        assert len(terms) == len(set(terms)), page.name
+        linked += terms
+    assert len(linked) > len(pages())
+
+
+def test_no_id_is_twice_on_a_page():
+    for chapter in chapters():
+        ids = re.findall(r'\sid="([^"]+)"', (HTML / f"{chapter}.html").read_text(encoding="utf-8"))
+        assert len(ids) == len(set(ids)), chapter
+
+
 def test_no_output_is_a_bare_claim():
     for page in pages():
         for cell in nbformat.read(page.executed, 4).cells:
@@ -116,6 +129,25 @@ def test_every_figure_has_its_numbers_beside_it():
             finite = np.isfinite(numbers.select_dtypes("number"))
             assert len(table) > 1, name
             assert finite.any(axis=1).all(), name
+
+
+#: A letter of a figure, and after it its size in hundreds of points.
+LETTER = re.compile(r'transform="translate\([^)]*\)(?: rotate\([^)]*\))? scale\(([\d.]+) -')
+
+
+def test_letters_of_figures_have_eight_pixels_on_a_phone():
+    """A figure of one panel is as wide as the text there; a wider one scrolls."""
+    style = (HTML / "_static" / "book.css").read_text(encoding="utf-8")
+    scrolls = 16 * int(re.search(r"img\.wide \{[^}]*min-width: (\d+)rem", style)[1])
+    figures = list((HTML / "_images").glob("*.svg"))
+    assert len(figures) > 50
+    for figure in figures:
+        text = figure.read_text(encoding="utf-8")
+        width = re.search(r'<svg[^>]*\bwidth="([\d.]+)pt"', text)
+        if width and (sizes := LETTER.findall(text)):
+            points = float(width[1])
+            shown = scrolls if points > 450 else min(358, points * 4 / 3)
+            assert 100 * min(map(float, sizes)) * shown / points >= 8, figure.name
 
 
 def test_book_names_no_folder_of_the_machine_it_was_made_on():
@@ -388,42 +420,55 @@ def test_text_and_claims_are_readable(browser, theme):
         page.close()
 
 
-@pytest.fixture(scope="module")
-def served():
-    """Where the site is served from, below a path as on a project's site."""
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=HTML.parent)) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/{HTML.name}"
-        server.shutdown()
-
-
-def test_the_site_works_below_a_path(browser, served):
+def test_the_site_works_below_a_path(browser, serve):
     """Nothing that a page loads, and nothing that it offers to download, is missing."""
     page, missing = browser.new_page(), []
     page.set_default_timeout(120_000)  # the machine may be busy
     page.on("response", lambda r: missing.append(r.url) if r.status >= 400 else None)
-    page.goto(f"{served}/notebooks/contamination/c03_cor32_fixed_share.html")
-    page.wait_for_function("() => document.querySelector('mjx-container')")
-    offered = page.evaluate(
-        "[...document.querySelectorAll('a.numbers, .dropdown-download-buttons a')].map(a => a.href)"
-    )
-    assert len(offered) == 4  # three figures and the notebook
-    missing += [address for address in offered if not page.request.get(address).ok]
+    with serve(HTML) as site:
+        page.goto(f"{site}/notebooks/contamination/c03_cor32_fixed_share.html")
+        page.wait_for_function("() => document.querySelector('mjx-container')")
+        offered = page.evaluate(
+            "[...document.querySelectorAll('a.numbers, .dropdown-download-buttons a')]"
+            ".map(a => a.href)"
+        )
+        assert len(offered) == 4  # three figures and the notebook
+        missing += [address for address in offered if not page.request.get(address).ok]
     page.close()
     assert missing == []
 
 
+def test_a_page_is_printed_whole_and_light(browser):
+    """As a reader prints it from the dark screen of a phone: nothing is folded or cut off."""
+    page = opened(browser, "notebooks/contamination/c03_cor32_fixed_share", 673, "dark")
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    try:
+        assert page.get_attribute("html", "data-theme") == "light"
+        assert page.locator("article details:not([open])").count() == 0
+        hidden = page.evaluate(
+            """() => [...document.querySelectorAll('article :is(.solution, .dropdown, pre, img) *')]
+                .filter(e => !e.closest('button, mjx-container') && e.textContent.trim()
+                    && !e.checkVisibility({ opacityProperty: true, visibilityProperty: true }))
+                .map(e => e.textContent.slice(0, 60))"""
+        )
+        assert hidden == []
+        cut = page.evaluate(
+            """() => [...document.querySelectorAll('div.highlight pre')]
+                .filter(pre => pre.scrollWidth > pre.clientWidth).length"""
+        )
+        assert cut == 0
+    finally:
+        page.close()
+
+
 def test_the_book_can_be_printed(browser, tmp_path):
     """Three chapters of it: figures, an outline, links inside, solutions at the end."""
+    pikepdf = pytest.importorskip("pikepdf")
     sys.path.append(str(ROOT / "workflow"))
-    from print_book import article, assemble, print_on
+    from print_book import article, assemble, entries, print_on
 
-    names = ["c02_thm31_risk_recurrence", "c03_cor32_fixed_share"]
+    names = ["c02_thm31_risk_recurrence", "c10_fig2_multinomial"]
     files = [{"file": f"notebooks/contamination/{name}"} for name in names]
     contents = {"root": "intro", "parts": [{"caption": "Part", "chapters": files}]}
     text = assemble(HTML, contents)
@@ -431,10 +476,22 @@ def test_the_book_can_be_printed(browser, tmp_path):
     assert set(re.findall(r'href="#([^"]+)"', text)) <= places
     assert text.index("<h1>Solutions</h1>") < text.index('class="solution')
     print_on(browser, HTML, tmp_path / "book.pdf", contents)
-    found = (tmp_path / "book.pdf").read_bytes()
-    assert 15 < len(re.findall(rb"/Type ?/Page\b", found)) < 60
-    assert b"/Outlines" in found
-    assert b"/URI (file" not in found
-    assert len(found) < 3_000_000
+    assert (tmp_path / "book.pdf").stat().st_size < 2_000_000
     assert not (HTML / "whole.html").exists()
     assert article(HTML, "intro", set()).select("a[href^='#']") == []
+    with pikepdf.open(tmp_path / "book.pdf") as book:
+        assert 15 < len(book.pages) < 50
+        titles = [str(entry.Title) for entry in entries(book.Root.Outlines)]
+        for words in (r"C-02 · The risk recurrence, exactly", "Claims", "Solutions"):
+            assert words in titles
+        long = "C-10 · Four shares, four sample sizes, replaced or accumulated"
+        assert long in titles  # it takes two lines
+        links = [link for page in book.pages for link in page.get("/Annots", [])]
+        inside = {str(link.Dest) for link in links if "/Dest" in link}
+        assert inside
+        assert inside <= set(book.Root.Dests.keys())
+        outside = {str(link.A.URI) for link in links if "/A" in link}
+        assert all(address.startswith("https://") for address in outside)
+        fonts = [o for o in book.objects if isinstance(o, pikepdf.Dictionary) and "/Flags" in o]
+        assert fonts
+        assert all("/FontFile2" in font or "/FontFile3" in font for font in fonts)
