@@ -50,7 +50,7 @@ course: env  ## notebooks for students and teachers, and to grade: make course P
 grading: $(VENV)/.grading  ## JupyterLab and nbgrader into the environment, to open and grade a course
 
 $(VENV)/.grading: locks/course.txt $(VENV)/.done
-	$(BIN)/python -m pip install --quiet --no-compile --require-hashes -r locks/course.txt
+	$(BIN)/python -m pip install --quiet --no-compile --no-deps --require-hashes -r locks/course.txt
 	@touch $@
 
 slides: pages  ## decks for reveal.js, without a network: make slides SLIDES="c02 b06"
