@@ -448,6 +448,30 @@ def test_its_checks_pass_the_solution_and_nothing_less(coded, capsys):
                 exec(f"{check}\n{hidden}", space)
 
 
+def test_an_answer_cannot_grade_itself(coded):
+    """It may bind the names that checks use, by accident or not: the hidden one does not care."""
+    cells = [c for c in assignment(coded).cells if c.cell_type == "code"]
+    sources = [c.source for c in cells]
+    (numbers,) = [
+        s for s in sources if "from stlcore.pages import agrees" in s and "BEGIN" not in s
+    ]
+    (answer,) = [s for s in sources if "### BEGIN SOLUTION" in s]
+    (check,) = [s for s in sources if "### BEGIN HIDDEN TESTS" in s]
+    space: dict = {}
+    exec(imports_for([source for _, source in exercise_cells(coded)], coded), space)
+    exec(numbers, space)
+    exec(answer, space)
+    exec(check, space)
+    name = re.search(r"def (\w+)", answer)[1]
+    exec(f"{name} = agrees = lambda *given, **more: 0.0", space)
+    hidden = check[check.index("### BEGIN HIDDEN TESTS") :]
+    visible = check[: check.index("### BEGIN HIDDEN TESTS")]
+    helpers = [ast.unparse(n) for n in ast.parse(visible).body if isinstance(n, ast.FunctionDef)]
+    exec("\n".join(helpers), space)
+    with pytest.raises((AssertionError, TypeError, IndexError, ValueError)):
+        exec(hidden, space)
+
+
 def test_every_exercise_says_what_it_is_and_no_other_does():
     known = exercises()
     labels = [label for page in PAGES for label in asked(page)]
