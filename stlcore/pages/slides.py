@@ -2,7 +2,8 @@
 
 A deck has the question, the statements without their proofs, the plain words, the example and
 every figure with its caption, all from the executed page. ``book/slides`` holds reveal.js and
-the look of a deck; they are copied beside the decks, and so is MathJax.
+the look of a deck; they are copied beside the decks, and so is MathJax. (The slides of
+nbconvert need the network, and make one of each cell, however long.)
 """
 
 from __future__ import annotations
