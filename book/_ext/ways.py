@@ -106,7 +106,8 @@ class CoursePlan(SphinxDirective):
             links = ", ".join(f"{{doc}}`{page.id} <{document(page)}>`" for page in found)
             read = sum(map(minutes, found))
             counts = [len(asked), sum(e.minutes for e in asked), sum(e.points for e in asked)]
-            rows.append([f"{number}. {lesson['title']}", links, lesson.get("reading", ""), read, *counts])
+            words = [f"{number}. {lesson['title']}", links, lesson.get("reading", "")]
+            rows.append([*words, read, *counts])
             sums = [total + more for total, more in zip(sums, [read, *counts], strict=True)]
         rows = [head, ["---"] * len(head), *rows, ["in all", "", "", *sums]]
         lines = ["| " + " | ".join(map(str, row)) + " |" for row in rows]
