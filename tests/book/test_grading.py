@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 
 import nbformat
 import pytest
@@ -39,6 +41,7 @@ def test_an_untouched_copy_gets_nothing_and_the_solution_all(course, monkeypatch
 
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PATH", os.path.dirname(sys.executable), prepend=os.pathsep)
     config = PyFileConfigLoader("nbgrader_config.py", path=str(course)).load_config()
     config.CourseDirectory.root = str(course)
     nbgrader = NbGraderAPI(CourseDirectory(config=config), config=config)
