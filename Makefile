@@ -15,7 +15,7 @@ pipeline = $(RUN) $(BIN)/python -m snakemake $(1) --snakefile workflow/Snakefile
 PLAN ?= book/courses/two_weeks.yml
 SLIDES ?= c02 c07 b02 b06 a01 a03 n02 n06
 
-.PHONY: help env book pdf pages course slides test lint pairs serve bench lock clean
+.PHONY: help env book pdf pages course grading slides test lint pairs serve bench lock clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
@@ -46,6 +46,13 @@ pdf: book  ## the whole book on paper: _build/book.pdf (needs Chromium)
 course: env  ## notebooks for students and teachers, and to grade: make course PLAN=book/courses/six_weeks.yml
 	$(BIN)/python -m stlcore student --course $(PLAN) -o _build/course
 
+# Apart from `env`, for only a teacher needs it.
+grading: $(VENV)/.grading  ## JupyterLab and nbgrader into the environment, to open and grade a course
+
+$(VENV)/.grading: locks/course.txt $(VENV)/.done
+	$(BIN)/python -m pip install --quiet --no-compile --no-deps --require-hashes -r locks/course.txt
+	@touch $@
+
 slides: pages  ## decks for reveal.js, without a network: make slides SLIDES="c02 b06"
 	$(BIN)/python -m stlcore slides $(SLIDES) -o _build/slides
 
@@ -73,6 +80,7 @@ LOCK := uv pip compile --universal --generate-hashes --python-version 3.11 --no-
 lock: env  ## the lock files again, from locks/*.in (needs uv)
 	$(LOCK) locks/core.in -o locks/core.txt
 	$(LOCK) locks/torch.in --constraints locks/core.txt -o locks/torch.txt
+	$(LOCK) locks/course.in --constraints locks/core.txt -o locks/course.txt
 
 clean:  ## everything that was made, but not the environment
 	rm -rf _build book/notebooks book/claims.md book/claims.json book/front.svg runs .snakemake

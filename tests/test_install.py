@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 
 from stlcore.pages.repository import ROOT
 
-LOCKS = ["core", "torch"]
+LOCKS = ["core", "torch", "course"]
 
 
 def pinned(path):
@@ -30,10 +30,12 @@ def test_environment_file_names_the_locked_versions():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     (pip,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
     listed = dict(entry.split("==") for entry in pip if "==" in entry)
-    core, torch = pinned("locks/core.txt"), pinned("locks/torch.txt")
-    assert {name: core[name] for name in core.keys() & torch} == {
-        name: torch[name] for name in core.keys() & torch
-    }, "the two locks must agree where they overlap"
+    core, torch, course = (pinned(f"locks/{lock}.txt") for lock in LOCKS)
+    for other in (torch, course):
+        both = core.keys() & other
+        assert {name: core[name] for name in both} == {name: other[name] for name in both}, (
+            "the locks must agree where they overlap"
+        )
     locked = core | torch
     assert listed == {name: locked.get(name) for name in listed}
     assert f"TORCH=torch=={torch['torch']}\n" in (ROOT / ".ci/run").read_text(encoding="utf-8")

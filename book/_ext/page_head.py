@@ -1,4 +1,4 @@
-"""What stands below the title of a page: where in the papers it comes from, what it needs, and
+"""What stands below the title of a page: its place in the papers, what it needs and teaches, and
 what its marks and verdicts mean.
 
 The index, and with it the search, finds a page by its id and by every statement and figure
@@ -49,6 +49,7 @@ def add(app, doctree):
     if way := read_paths().get(page.id):
         words += [f"needs {', '.join(way['needs'])}"] if way["needs"] else []
         words += ["optional"] if way["level"] == "optional" else []
+        words += [f"you learn {way['learn']}"]
     line = nodes.paragraph("", " · ".join(words), classes=["origin"])
     entries = [page.id, *places(page.source)]
     entries = [("single", entry, "", "main", None) for entry in entries]

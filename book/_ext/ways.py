@@ -2,6 +2,7 @@
 
 ``{part-pages}`` lists the pages of a part, ``{paper-map}`` the places of a paper with the pages
 and verdicts of the claims that rest on them. Both take the letter of the paper.
+``{course-plan}`` shows a plan of ``book/courses`` in short.
 """
 
 import re
@@ -11,8 +12,10 @@ from pathlib import Path
 import yaml
 from sphinx.util.docutils import SphinxDirective
 
+from stlcore.pages.course import labels_of, read_plan
 from stlcore.pages.runner import executed_records, find_page, pages
 from stlcore.pages.sources import read_sources
+from stlcore.pages.versions import exercises
 
 WORDS_A_MINUTE = 150  # text with formulas, code and exercises
 
@@ -84,8 +87,36 @@ class PaperMap(SphinxDirective):
         return self.parse_text_to_nodes("\n".join(lines))
 
 
+class CoursePlan(SphinxDirective):
+    """The lessons of a plan: pages, reading, and what the exercises take and are worth."""
+
+    required_arguments = 1
+
+    def run(self):
+        """See the head of the file."""
+        known = exercises()
+        plan = read_plan(Path(__file__).parent.with_name("courses") / f"{self.arguments[0]}.yml")
+        head = ["lesson", "pages", "in the paper", "minutes for the pages", "exercises"]
+        head += ["minutes for them", "points"]
+        rows, sums = [], [0, 0, 0, 0]
+        for number, lesson in enumerate(plan["lessons"], 1):
+            found = [find_page(name) for name in lesson["pages"]]
+            chosen = lesson.get("exercises", known)
+            asked = [known[x] for page in found for x in labels_of(page.name) if x in chosen]
+            links = ", ".join(f"{{doc}}`{page.id} <{document(page)}>`" for page in found)
+            read = sum(map(minutes, found))
+            counts = [len(asked), sum(e.minutes for e in asked), sum(e.points for e in asked)]
+            words = [f"{number}. {lesson['title']}", links, lesson.get("reading", "")]
+            rows.append([*words, read, *counts])
+            sums = [total + more for total, more in zip(sums, [read, *counts], strict=True)]
+        rows = [head, ["---"] * len(head), *rows, ["in all", "", "", *sums]]
+        lines = ["| " + " | ".join(map(str, row)) + " |" for row in rows]
+        return self.parse_text_to_nodes("\n".join(lines))
+
+
 def setup(app):
     """Register with Sphinx."""
     app.add_directive("part-pages", PartPages)
     app.add_directive("paper-map", PaperMap)
+    app.add_directive("course-plan", CoursePlan)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -116,10 +116,9 @@ def build_course(plan: Path, target: Path) -> list[Path]:
     )
     syllabus = target / "syllabus.md"
     syllabus.write_text(_syllabus(course), encoding="utf-8")
-    zips = [
-        Path(shutil.make_archive(str(folders[kind]), "zip", folders[kind]))
-        for kind in ("student", "teacher")
-    ]
+    zips = [target / f"{kind}.zip" for kind in ("student", "teacher")]
+    for file in zips:
+        shutil.make_archive(str(file.with_suffix("")), "zip", file.with_suffix(""))
     return [syllabus, *folders.values(), *zips]
 
 

@@ -59,7 +59,7 @@ class Target:
     def seen_from(self, page: str) -> str:
         """Its name in a sentence of a page."""
         if not self.name:
-            return f"{self.page}, *{self.title}*" if self.page else f"*{self.title}*"
+            return f"*{self.title}*"
         title = f" ({self.title})" if self.title else ""
         return f"{self.name}{title}" + (f" of {self.page}" if page != self.page else "")
 
@@ -243,7 +243,7 @@ class _Text:
         if role == "glue:text":
             return self._value(words)
         if role == "source":
-            return str(read_sources()[words])
+            return f"[{read_sources()[words]}]"
         if role == "claim":
             return f"claim {words.split()[0]}"
         if role == "cite":

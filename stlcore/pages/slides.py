@@ -2,7 +2,8 @@
 
 A deck has the question, the statements without their proofs, the plain words, the example and
 every figure with its caption, all from the executed page. ``book/slides`` holds reveal.js and
-the look of a deck; they are copied beside the decks, and so is MathJax.
+the look of a deck; they are copied beside the decks, and so is MathJax. (The slides of
+nbconvert need the network, and make one of each cell, however long.)
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ DECK = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <link rel="stylesheet" href="reset.css">
 <link rel="stylesheet" href="reveal.css">
@@ -55,8 +57,11 @@ DECK = """<!doctype html>
 {slides}
 </div></main>
 <script>
+// Upright screens get upright slides, with letters of a size that can be read.
+const upright = innerHeight > innerWidth;
 MathJax.startup.promise.then(() => Reveal.initialize({{
-  hash: true, center: false, width: 1100, height: 700, transition: "none", slideNumber: true,
+  hash: true, center: false, transition: "none", slideNumber: true, scrollActivationWidth: null,
+  width: upright ? 560 : 1100, height: upright ? 1150 : 700,
 }}));
 </script>
 </body>
@@ -132,17 +137,32 @@ def _slides(cells: list) -> Iterator[str]:
 
 
 def _portions(text: str) -> Iterator[str]:
-    """A section in pieces that fit on a slide, without proofs; a statement begins a new one."""
+    """A section in pieces that fit on a slide, without proofs.
+
+    An answer begins a new one, so that it can be asked for first; a statement does, too, unless
+    only a few words stand before it.
+    """
     text = re.sub(r"(?s)\*Proof\.\*.*?\$\\square\$", "", text)
-    kept: list[str] = []
-    for paragraph in re.split(r"\n{2,}", text.strip()):
-        begins = re.match(r"\*\*(\w+ \d+|Answer)|### ", paragraph)
-        if kept and (begins or len("".join(kept)) + len(paragraph) > FULL):
-            yield "\n\n".join(kept)
-            kept = []
-        kept += [paragraph] if paragraph else []
-    if kept:
-        yield "\n\n".join(kept)
+    text = re.sub(r"(?m)^(\*\*.+\*\*|### .+) *\n+", r"\1\n", text)  # a name to what it names
+    kept = ""
+    # A formula belongs to the words before it.
+    for paragraph in re.split(r"\n{2,}(?!\$\$)|\n(?=\d+\. )", text.strip()):
+        statement = re.match(r"\*\*\w+ \d+|### ", paragraph)
+        full = _room(kept + paragraph) > FULL or (statement and _room(kept) > FULL // 4)
+        if kept and (full or paragraph.startswith("**Answer")):
+            yield kept
+            kept = ""
+        kept += f"\n\n{paragraph}"
+    if kept.strip():
+        yield kept
+
+
+def _room(text: str) -> int:
+    """Room that a text takes, in characters; formulas on their own and items begin new lines."""
+    displays = re.findall(r"(?s)\$\$.+?\$\$", text)
+    rows = sum(1 + formula.count(r"\\") for formula in displays)
+    items = len(re.findall(r"(?m)^- ", text))
+    return len(text) - sum(map(len, displays)) + 150 * rows + 40 * items
 
 
 def _picture(cell) -> str:

@@ -174,7 +174,8 @@ def assignment(
     """The page as nbgrader's source version: the student version with all that grading needs.
 
     An exercise on code has a cell for the answer, with the solution between nbgrader's marks,
-    and a locked one for the points, whose second half is a hidden test. An exercise in words
+    and a locked one for the points, whose second half is a hidden test. What that needs from
+    elsewhere it imports again, for an answer may have bound the name anew. An exercise in words
     has a cell that is graded by hand. Identifiers are the exercises' labels.
 
     Parameters
@@ -184,8 +185,9 @@ def assignment(
     """
     cells = _cells(page, chosen, _unsolved() | dict(apart or {}))
     coded = _coded(cells)
-    kept, stub = [], ""
+    kept, stub, imports = [], "", []
     for cell in _without_answers(cells, lambda label, words: words):
+        imports += _imports(cell.source) if cell.cell_type == "code" else []
         tags = set(cell.metadata.get("tags", []))
         label = cell.metadata.pop("exercise", None)
         if label:  # the answer in words
@@ -206,7 +208,12 @@ def assignment(
                 {"nbgrader": _graded(f"{now}-check", points=_points(now))}
             )
         elif "hidden-check" in tags:
-            kept[-1].source += f"\n### BEGIN HIDDEN TESTS\n{cell.source}\n### END HIDDEN TESTS"
+            needed = names(cell.source)[1]
+            again = [line for line in imports if names(line)[0] & needed]
+            hidden = "\n".join(
+                ["### BEGIN HIDDEN TESTS", *again, cell.source, "### END HIDDEN TESTS"]
+            )
+            kept[-1].source += f"\n{hidden}"
             continue
         kept.append(cell)
     return _made(page, kept)
@@ -274,6 +281,12 @@ def _marked(stub: str, solution: str) -> str:
     (function,) = ast.parse(solution).body
     body = solution.splitlines()[function.body[0].lineno - 1 :]
     return "\n".join([*lines[:-1], "    ### BEGIN SOLUTION", *body, "    ### END SOLUTION"])
+
+
+def _imports(code: str) -> list[str]:
+    """The imports of a cell, each on a line."""
+    found = [node for node in ast.parse(code).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    return [ast.unparse(node) for node in found]
 
 
 def _coded(cells: list) -> list[str]:

@@ -152,27 +152,65 @@ def test_no_claim_is_left_and_no_name_is_missing(student):
 def squeezed(text: str) -> str:
     """A text without what makes two formulas look different that are not."""
     text = re.sub(r"\\[,;!]|\\[bB]igg?[lr]?", "", text)
-    return re.sub(r"[\s{}]|(?<=\\)[td](?=frac)", "", text)
+    text = re.sub(r"[\s{}]|(?<=\\)[td](?=frac)", "", text)
+    return re.sub(r"(\w)/(?:(\w)|\(([^()]*)\))", r"\\frac\1\2\3", text)
+
+
+def strings(value) -> list[str]:
+    """All texts in a notebook: those of cells, of outputs and of what is said about them."""
+    if isinstance(value, str):
+        return [value]
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [text for part in parts for text in strings(part)]
 
 
 #: What a solution repeats of its page, each looked at: a term of a statement that it starts
 #: from, a number of the example that it changes, a symbol. None is what was asked for.
 REPEATED = {
-    "ex-a02-limit": ["0.05"],
-    "ex-a03-reuse": [r"\alpha(1-\alpha)n\beta\gamma"],
+    "ex-a01-fresh": [r"(1-\alpha)^i/n"],
+    "ex-a02-limit": ["0.05", r"(1-\alpha)^{i+1}"],
     "ex-a03-limit": [r"\mathrm{TV}(D_i,D_0)"],
+    "ex-a03-reuse": [r"\alpha(1-\alpha)n\beta\gamma"],
+    "ex-a04-code": ["u=1/(d+2)"],
     "ex-a04-forget": [r"\lVert w^*\rVert^2"],
     "ex-a06-limit": [r"\lambda\to\infty"],
+    "ex-a06-one": [r"\alpha>\frac12"],
+    "ex-b01-second": [r"e^{-2\kappa\tau}"],
     "ex-b02-second": ["0.565", "0.085"],
+    "ex-b04-first": [r"a=\frac{i-1}i"],
+    "ex-b05-code": [r"A_{i-1}=\frac1i"],
     "ex-b05-second": [r"1,\frac12,\frac13,\dots"],
+    "ex-b06-first": [r"\lambda'(1)"],
     "ex-b06-second": [r"\frac\lambda{1+2\lambda}"],
+    "ex-b07-code": [r"\mathbb E\hat p"],
     "ex-b07-steps": [r"\frac12\sqrt{\mu_2}"],
+    "ex-b10-error": [r"\mathrm{err}_i"],
+    "ex-c03-half": [r"(1-\alpha)^2", r"R_\infty/R_1"],
+    "ex-c03-code": [r"(1-\alpha)^2"],
+    "ex-c03-kinship": [r"(1-\alpha)^2"],
+    "ex-c04-code": ["R_{t-1}/V"],
+    "ex-c06-half": [r"(1-\tfrac1n)^t"],
+    "ex-c07-urn": ["R_1=V/n_1", r"\dfrac{2V}{n_1+1}"],
+    "ex-c08-first": ["n_2/n_1"],
     "ex-c08-known": [r"\mathbb E[\hat\theta_2\mid D_1]"],
-    "ex-c09-rate": [r"\mathrm{KL}(P^*\|P_\theta)", r"\mathrm{KL}(P_{\theta_1}\|P_\theta)"],
+    "ex-c09-rate": [
+        r"\mathrm{KL}(P^*\|P_\theta)",
+        r"\mathrm{KL}(P_{\theta_1}\|P_\theta)",
+        r"N(\theta,1)",
+    ],
+    "ex-c11-effective": [r"N_t^2/n_t"],
+    "ex-c11-one": ["n_t/N_t^2"],
+    "ex-c13-half": [r"1-(1-\alpha)^2"],
+    "ex-c14-monotone": [r"\varphi(x)^2x\le c", r"\varphi(x)^2x"],
     "ex-n03-one-step": [r"\alpha(1-\alpha)R"],
+    "ex-n03-run": ["taken_for_real"],
+    "ex-n05-normal": [r"\sigma^2/n"],
     "ex-n06-best": [r"\alpha\theta^*_k"],
-    "ex-c14-monotone": [r"\varphi(x)^2x\le c"],
 }
+
+
+#: Letters of a formula and of code from which on it tells something.
+SHORT = 11
 
 
 def telling(solution: str) -> list[str]:
@@ -180,24 +218,60 @@ def telling(solution: str) -> list[str]:
     formulas = re.findall(r"(?s)\$\$(.+?)\$\$|(?<!\$)\$([^$]+)\$", solution)
     whole = [a or b for a, b in formulas]
     sides = [side for text in whole for side in re.split(r"=|<|>|\\(?:to|approx|le|ge)\b", text)]
-    found = [f for f in whole + sides if len(squeezed(f)) >= 16]
+    found = [f for f in whole + sides if len(squeezed(f)) >= SHORT]
     words = re.sub(r"\$[^$]*\$|\{[\w:]+\}`[^`]*`", "\n", solution)
-    found += [code for code in re.findall(r"`([^`]+)`", words) if len(code) >= 16]
-    found += re.findall(r"(?<![\w.])\d+\.\d{2,}", solution)
+    found += [code for code in re.findall(r"`([^`]+)`", words) if len(code) >= SHORT]
+    found += re.findall(r"(?<![\w.])\d+\.\d{2,}|\b\d{1,3}(?:,\d{3})+\b", solution)
     for sentence in re.split(r"[.!?:]\s|\n", words):
         run = sentence.split()
         found += [" ".join(run[k : k + 7]) for k in range(len(run) - 6)]
     return found
 
 
-def test_no_cell_gives_a_solution_away(page, student):
-    """Phrases, formulas, code and values of a solution stand in no cell, but its exercise's."""
-    cells = squeezed("\n\n".join(cell.source for cell in student.cells))
-    known = {label: squeezed(body) for label, body in asked(page).items()}
+def leaks(notebook, solution: str, question: str) -> set[str]:
+    """What a notebook tells of a solution, beyond what its exercise does."""
+    left, known = squeezed("\n\n".join(strings(notebook))), squeezed(question)
+    texts = {squeezed(text) for text in telling(solution)}
+    return {text for text in texts if text in left and text not in known}
+
+
+def test_nothing_gives_a_solution_away(page, student):
+    """Phrases, formulas, code and values of a solution stand nowhere, but in its exercise."""
+    known = asked(page)
     for label, solution in solutions(page).items():
-        texts = {squeezed(text) for text in telling(solution)}
-        found = {text for text in texts if text in cells and text not in known[label]}
+        found = leaks(student, solution, known[label])
         assert found <= {squeezed(text) for text in REPEATED.get(label, [])}, label
+
+
+@pytest.mark.parametrize(
+    "leak",
+    [
+        r"So it is $ \dfrac{ V }{2 c n+1}$ in the end.",
+        "A fresh item is worth twice what it seems to be.",
+        "# title: about 0.626 of it\nplt.title('0.626')",
+        "less than one for 14,641 of them",
+        "x = classify(Share.power(2), 1)",
+    ],
+)
+@pytest.mark.parametrize("place", ["text", "code", "output", "alt"])
+def test_a_planted_answer_is_found(leak, place):
+    solution = (
+        r"The limit is $\tfrac V{2cn+1}$, and $0.626\,n$ of them. One costs 14,641 others. "
+        "A fresh item is worth twice what it seems. Use `classify(Share.power(2), 1)`."
+    )
+    notebook = student_version(find_page("c03"))
+    assert not leaks(notebook, solution, "")
+    output = nbformat.v4.new_output("stream", text=leak)
+    notebook.cells.append(
+        {
+            "text": nbformat.v4.new_markdown_cell(leak),
+            "code": nbformat.v4.new_code_cell(leak),
+            "output": nbformat.v4.new_code_cell("x", outputs=[output]),
+            "alt": nbformat.v4.new_code_cell("x", metadata={"image": {"alt": leak}}),
+        }[place]
+    )
+    assert leaks(notebook, solution, "")
+    assert not leaks(notebook, solution, leak)
 
 
 def test_no_code_of_a_solution_is_left(page, student):
@@ -270,8 +344,8 @@ def quick_checks(page) -> list[tuple[str, list[str], str]]:
 CHECKED = [page for page in PAGES if quick_checks(page)]
 
 
-def test_core_pages_have_quick_checks():
-    assert {"a01", "b02", "b06", "c02", "c03", "c04", "c07", "n02"} <= {p.name for p in CHECKED}
+def test_every_page_has_quick_checks():
+    assert CHECKED == PAGES
 
 
 @pytest.mark.parametrize("page", CHECKED, ids=lambda page: page.name)
@@ -318,6 +392,10 @@ def signature(code: str) -> tuple[str, str]:
     return function.name, ast.unparse(function.args)
 
 
+def test_every_page_has_an_exercise_on_code():
+    assert CODED == PAGES
+
+
 def test_an_exercise_on_code_has_all_its_cells_in_order(coded):
     found = exercise_cells(coded)
     assert [kind for kind, _ in found] == ORDER * (len(found) // len(ORDER))
@@ -332,14 +410,21 @@ def test_an_exercise_on_code_has_all_its_cells_in_order(coded):
 NEAR_MISSES = yaml.safe_load((Path(__file__).parent / "near_misses.yml").read_text("utf-8"))
 
 
+def imports_for(sources: list[str], page) -> str:
+    """Those imports of the page's first cell that these cells need."""
+    first = next(c.source for c in page.notebook.cells if c.cell_type == "code")
+    needed = set().union(*(names(source)[1] for source in sources))
+    lines = [ast.unparse(statement) for statement in ast.parse(first).body]
+    return "\n".join(line for line in lines if names(line)[0] & needed)
+
+
 def test_its_checks_pass_the_solution_and_nothing_less(coded, capsys):
     """The page's imports are all they need, so that an exercise can be done without a run."""
     near_misses = NEAR_MISSES[f"ex-{coded.name}-code"]
     assert len(near_misses) >= 2
-    imports = next(c.source for c in coded.notebook.cells if c.cell_type == "code")
     space: dict = {}
-    exec(imports, space)
     found = exercise_cells(coded)
+    exec(imports_for([source for _, source in found], coded), space)
     for k in range(0, len(found), len(ORDER)):
         numbers, stub, solution, check, hidden = (source for _, source in found[k : k + 5])
         exec(numbers, space)
@@ -361,6 +446,30 @@ def test_its_checks_pass_the_solution_and_nothing_less(coded, capsys):
             exec(solution.replace(text, wrong), space)
             with pytest.raises((AssertionError, IndexError, TypeError, ValueError)):
                 exec(f"{check}\n{hidden}", space)
+
+
+def test_an_answer_cannot_grade_itself(coded):
+    """It may bind the names that checks use, by accident or not: the hidden one does not care."""
+    cells = [c for c in assignment(coded).cells if c.cell_type == "code"]
+    sources = [c.source for c in cells]
+    (numbers,) = [
+        s for s in sources if "from stlcore.pages import agrees" in s and "BEGIN" not in s
+    ]
+    (answer,) = [s for s in sources if "### BEGIN SOLUTION" in s]
+    (check,) = [s for s in sources if "### BEGIN HIDDEN TESTS" in s]
+    space: dict = {}
+    exec(imports_for([source for _, source in exercise_cells(coded)], coded), space)
+    exec(numbers, space)
+    exec(answer, space)
+    exec(check, space)
+    name = re.search(r"def (\w+)", answer)[1]
+    exec(f"{name} = agrees = lambda *given, **more: 0.0", space)
+    hidden = check[check.index("### BEGIN HIDDEN TESTS") :]
+    visible = check[: check.index("### BEGIN HIDDEN TESTS")]
+    helpers = [ast.unparse(n) for n in ast.parse(visible).body if isinstance(n, ast.FunctionDef)]
+    exec("\n".join(helpers), space)
+    with pytest.raises((AssertionError, TypeError, IndexError, ValueError)):
+        exec(hidden, space)
 
 
 def test_every_exercise_says_what_it_is_and_no_other_does():

@@ -11,9 +11,11 @@ from stlcore.pages.runner import NotebookPage, find_page
 from stlcore.pages.slides import build_slides, deck
 
 
-def test_a_deck_opens_without_a_network(browser, tmp_path):
+@pytest.mark.parametrize("screen", [(1280, 800), (390, 844)], ids=["desktop", "phone"])
+def test_a_deck_opens_without_a_network(browser, tmp_path, screen):
+    """And nothing is below the edge of a slide."""
     (made,) = build_slides([find_page("c02")], tmp_path / "slides")
-    page = browser.new_page()
+    page = browser.new_page(viewport={"width": screen[0], "height": screen[1]})
     asked, errors = [], []
     page.on("request", lambda request: asked.append(request.url))
     page.on("pageerror", lambda error: errors.append(str(error)))
@@ -26,6 +28,12 @@ def test_a_deck_opens_without_a_network(browser, tmp_path):
     assert page.locator("mjx-merror").count() == 0
     assert page.locator("img[alt^='Figure 1. The risk of a loop']").count() == 1
     assert "Theorem 1" in page.locator("main").text_content()
+    beyond = """() => [...Array(Reveal.getTotalSlides()).keys()].filter(k => {
+        Reveal.slide(k);
+        const slide = Reveal.getCurrentSlide();
+        return slide.scrollHeight > slide.clientHeight;
+    })"""
+    assert page.evaluate(beyond) == []
     page.close()
 
 
