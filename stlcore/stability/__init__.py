@@ -8,7 +8,7 @@ from stlcore.lazy import hand_on
 __getattr__, __all__ = hand_on(
     __name__,
     {
-        "criterion": ["Criterion", "collapse_criterion"],
+        "criterion": ["collapse_criterion"],
         "growth": ["Growth"],
         "implicit": [
             "SmoothLoop",
@@ -17,6 +17,7 @@ __getattr__, __all__ = hand_on(
             "leave_one_out",
         ],
         "replaced_example": ["plan_of", "recursive_stability", "summary"],
+        "report": ["Criterion"],
         "response": [
             "Response",
             "from_vector",
