@@ -373,7 +373,7 @@ class _Loop:
 
         if not self.cycle.shared_out or len(used) == 1:
             return draw(laws, share, size, origins)
-        counts = np.array([split(share, total) for total in size])
+        counts = split(share, size)
         parts = [
             draw([law], np.ones(1), counts[:, k], [origins[k]])
             for k, law in enumerate(laws)
@@ -390,7 +390,7 @@ class _Loop:
         if len(used) == 1:
             return self._sample(t, used, share, size, rng), size
         if self.cycle.shared_out:
-            real = np.array([split(share, total)[0] for total in size])
+            real = split(share, size)[:, 0]
         else:
             real = rng.binomial(size, share[0])
         made, kept = size - real, np.rint(keep * (size - real)).astype(np.int64)

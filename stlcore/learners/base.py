@@ -72,16 +72,18 @@ class Origin(NamedTuple):
     """The round in which they are drawn, from 1."""
 
 
-def split(weights: np.ndarray, size: int) -> np.ndarray:
+def split(weights: np.ndarray, size: int | np.ndarray) -> np.ndarray:
     """``size`` items shared out by ``weights`` (sum 1) as exactly as whole numbers allow.
+
+    Of several sizes, one row for each.
 
     Examples
     --------
     >>> split(np.array([0.25, 0.75]), 8)
     array([2, 6])
     """
-    ends = np.rint(np.cumsum(weights) * size).astype(np.int64)
-    ends[-1] = size
+    ends = np.rint(np.cumsum(weights) * np.asarray(size)[..., None]).astype(np.int64)
+    ends[..., -1] = size
     return np.diff(ends, prepend=0)
 
 
