@@ -23,7 +23,7 @@ from stlcore.cycles import Cycle, fixed_real
 from stlcore.learners.base import LosesRepetitions
 from stlcore.loop import First
 from stlcore.stability.growth import Growth
-from stlcore.stability.planned_rounds import STEPS, Rounds, mean_radii
+from stlcore.stability.planned_rounds import STEPS, Rounds, common_share, mean_radii
 from stlcore.stability.real_items import (
     Planned,
     check_methods,
@@ -116,7 +116,10 @@ def collapse_criterion(
     shared; between two axes Cov J, extrapolated as if what is not shared fell like 1/h.
 
     Gamma comes from a rehearsal, two planned loops from resampled data, and at the models in
-    which it ends the factor of the mean is measured again.
+    which it ends the factor of the mean is measured again, in the same worlds with other random
+    numbers. What both operators of a world have in common is its own; it tells how far the
+    factors of one data set are from those of its law, which is part of their errors where
+    fresh items come from the data or a hold-out.
 
     A learner whose parameters depend on something drawn, the queries that a predictor is
     asked for example, may offer ``redrawn(rng)``: the same learner with another draw. Then all
@@ -147,7 +150,7 @@ def collapse_criterion(
 def _measured(learner, data, cycle, size, rounds, rng, real, repetitions, tolerance) -> Criterion:
     """The criterion for one learner."""
     plan, cycle = plan_of(cycle, size), cycle.exact()
-    of_first, of_worlds, of_scale, of_round, of_again, of_gamma = rng.spawn(6)
+    of_first, of_worlds, of_scale, of_round, of_again, of_gamma, of_later = rng.spawn(7)
     worlds = resampled(learner, data, size, repetitions, of_worlds)
     planned = Planned(learner, fresh_source(learner, worlds, real, repetitions, of_worlds))
     model = last_model(planned, cycle, size, 1, 1, of_first, First(data))
@@ -211,16 +214,18 @@ def _measured(learner, data, cycle, size, rounds, rng, real, repetitions, tolera
         shift = coordinates @ scale.directions.T
         return scale.coordinates(trained(cycle, places + shift, parts, rng, *last))
 
-    places, later = to_vector(*last, learner), None
+    places, later, common = to_vector(*last, learner), None, 0.0
     if np.isfinite(places).all():
         # A training may fail where a loop has run away; then there is no factor.
         with suppress(ValueError, np.linalg.LinAlgError), np.errstate(all="ignore"):
-            there, _ = response_operators(respond_later, centre, of_round, STEPS[0])
-            later = Growth.of(lambda chosen: mean_radii(there[None, chosen]), repetitions)
+            there, _ = response_operators(respond_later, centre, of_later, STEPS[0])
+            if plan.fresh > 0 and not callable(real):
+                common = common_share(operators[0], there)
+            later = Growth.of(lambda chosen: mean_radii(there[None, chosen]), repetitions, common)
     return Criterion(
         1 - plan.new * (1 - plan.fresh) / size,
-        Growth.of(seen.mean, repetitions),
-        Growth.of(seen.square, repetitions),
+        Growth.of(seen.mean, repetitions, common),
+        Growth.of(seen.square, repetitions, common),
         later,
         seen.curvature,
         summary(gamma),

@@ -39,6 +39,9 @@ class Growth:
     spread : float
         How far the radius of another draw may lie from the mean of several, in which ``radius``
         and ``closer`` are measured then; see :func:`another`.
+    data : float
+        Standard deviation of the radius between data sets, where fresh real items come from
+        one; 0 where they do not.
     """
 
     radius: float
@@ -47,10 +50,18 @@ class Growth:
     bias: float
     noise: float
     spread: float = 0.0
+    data: float = 0.0
 
     @classmethod
-    def of(cls, statistic: Callable[[np.ndarray], np.ndarray], repetitions: int) -> Growth:
-        """From ``statistic(chosen)``, the radii by one step or two from some repetitions."""
+    def of(
+        cls, statistic: Callable[[np.ndarray], np.ndarray], repetitions: int, common: float = 0.0
+    ) -> Growth:
+        """From ``statistic(chosen)``, the radii by one step or two from some repetitions.
+
+        Every repetition has a resample of the data for its world; the share ``common`` of what
+        differs between repetitions is the world's. One data set is as far from its law as
+        one world is from the data.
+        """
 
         def with_gap(chosen):
             radii = statistic(chosen)
@@ -58,21 +69,22 @@ class Growth:
 
         (radius, gap), error, bias = jackknife(with_gap, repetitions)
         found = radius, radius - gap, error[0], bias[0], 3 * error[1] + bias[1]
-        return cls(*map(float, found))
+        data = error[0] * np.sqrt(repetitions * common)
+        return cls(*map(float, found), data=float(data))
 
     @classmethod
     def over(cls, draws: list[Growth]) -> Growth:
         """The mean over learners that differ by what they have drawn, and how far they differ."""
-        radius, closer, error, bias, noise = np.mean(
-            [(g.radius, g.closer, g.standard_error, g.bias, g.noise) for g in draws], axis=0
+        radius, closer, error, bias, noise, data = np.mean(
+            [(g.radius, g.closer, g.standard_error, g.bias, g.noise, g.data) for g in draws], axis=0
         )
         spread = another(np.array([g.radius for g in draws]))
-        return cls(*map(float, (radius, closer, error, bias, noise, spread)))
+        return cls(*map(float, (radius, closer, error, bias, noise, spread, data)))
 
     @property
     def error(self) -> float:
-        """Two standard errors and the spread, plus the bias, plus the difference of the steps."""
-        drawn = np.hypot(2 * self.standard_error, self.spread)
+        """Two standard errors, two of the data, the spread; the bias; and what the steps differ."""
+        drawn = np.linalg.norm([2 * self.standard_error, 2 * self.data, self.spread])
         return float(drawn) + self.bias + abs(self.radius - self.closer)
 
     @property

@@ -13,7 +13,7 @@ import numpy as np
 
 from stlcore.stability.response import jackknife, spectral_radius
 
-__all__ = ["STEPS", "Rounds", "banded", "mean_radii"]
+__all__ = ["STEPS", "Rounds", "banded", "common_share", "mean_radii"]
 
 STEPS = (1.0, 0.5)  # in standard errors of the first fit
 
@@ -138,6 +138,13 @@ class Rounds:
 def mean_radii(operators: np.ndarray) -> np.ndarray:
     """Spectral radii of mean operators, by one step or by several, (steps, repetitions, k, k)."""
     return np.array([spectral_radius(operator) for operator in operators.mean(axis=1)])
+
+
+def common_share(one: np.ndarray, other: np.ndarray) -> float:
+    """Share of the variance of operators that is the world's, from two rounds in every world."""
+    flat = [part.reshape(len(part), -1) - part.mean(axis=0).ravel() for part in (one, other)]
+    whole = np.sqrt((flat[0] ** 2).sum() * (flat[1] ** 2).sum())
+    return float(max((flat[0] * flat[1]).sum() / whole, 0.0)) if whole > 0 else 0.0
 
 
 def banded(logarithm: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -222,6 +222,31 @@ def test_the_choice_of_queries_is_in_the_error():
     assert together.mean.spread > 0 == alone.mean.spread
 
 
+class Slope(Points):
+    """Least squares through the origin, times 1.3; how much real pairs dilute it is their luck."""
+
+    truth = np.ones((1, 1))
+
+    def sample(self, models, weights, size, rng):
+        x = rng.standard_normal((len(size), size[0]))
+        return np.dstack([x, models[0] * x + 0.1 * rng.standard_normal(x.shape)])
+
+    def fit(self, sample, previous):
+        x, y = sample[:, :, 0], sample[:, :, 1]
+        return 1.3 * ((x * y).sum(axis=1) / (x * x).sum(axis=1))[:, None]
+
+
+def test_the_luck_of_the_data_is_in_the_error():
+    found = [
+        judged(Slope(), fresh_mixture(0.4), 2, 20, seed=k, repetitions=200).mean for k in range(24)
+    ]
+    # Of 24 standard deviations are known to a seventh, and the stated ones vary as much.
+    between = np.std([growth.radius for growth in found], ddof=1)
+    assert np.mean([growth.data for growth in found]) == pytest.approx(between, rel=0.5)
+    assert min(growth.error / growth.standard_error for growth in found) > 4
+    assert judged(Slope(), fixed_real(0.4), 2, 20, repetitions=40).mean.data == 0
+
+
 # --- Predictions -----------------------------------------------------------------------------
 
 
