@@ -69,6 +69,11 @@ def main(arguments: list[str] | None = None) -> int:
     )
     sweep.add_argument("-o", "--output", type=Path, help="folder (default: runs/<page>.sweep)")
     sweep.add_argument("--cores", type=int, default=os.cpu_count())
+    sweep.add_argument(
+        "--keep",
+        action="store_true",
+        help="of a sweep over seeds, write how often each claim surprised to book/results/",
+    )
     sweep.set_defaults(command=_sweep)
 
     compare = commands.add_parser(
@@ -99,6 +104,11 @@ def main(arguments: list[str] | None = None) -> int:
     what.add_argument("--course", type=Path, metavar="PLAN", help="all of a plan, to a folder")
     student.add_argument("-o", "--output", type=Path, required=True)
     student.set_defaults(command=_student)
+
+    slides = commands.add_parser("slides", help="executed pages as decks for reveal.js")
+    slides.add_argument("pages", nargs="+", metavar="page")
+    slides.add_argument("-o", "--output", type=Path, required=True, help="folder")
+    slides.set_defaults(command=_slides)
 
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # a terminal may not know every letter
@@ -182,12 +192,14 @@ def _run(options) -> int:
 
 def _sweep(options) -> int:
     from stlcore.pages.runner import executed_records, find_page
-    from stlcore.pages.sweep import plan, write_plan
+    from stlcore.pages.sweep import gather, plan, write_plan
 
     page = find_page(options.page)
+    if options.keep and {name for name, _ in options.p} != {"seed"}:
+        raise UsageError("--keep counts surprises over seeds: -p seed 1:200, and nothing else")
     runs = plan(page, options.p)
     folder = (options.output or repository.ROOT / "runs" / f"{page.name}.sweep").absolute()
-    write_plan(folder, page, runs)
+    planned = write_plan(folder, page, runs)
     last = [r for r in executed_records() if r["page"]["id"] == page.id]
     cost = f", about {last[0]['provenance']['seconds'] + 4:.0f} s each" if last else ""
     print(f"{len(runs)} runs of {page.id}{cost}; a killed sweep is taken up by the same command")
@@ -197,9 +209,34 @@ def _sweep(options) -> int:
     command = ["-m", "snakemake", "-s", workflow, "--directory", folder, "--cores", options.cores]
     quiet = ["--keep-going", "--rerun-incomplete", "--quiet", "rules", "progress"]
     done = subprocess.run([sys.executable, *map(str, command), *quiet], check=False)
-    if done.returncode == 0:
-        print(f"the claims of all runs: {folder / 'claims.parquet'}")
+    records = [folder / "runs" / f"{run}.json" for run in planned]
+    there = [record for record in records if record.exists()]
+    if done.returncode != 0 and there:
+        gather(there, folder)  # one run that fails does not cost the others
+    if there:
+        print(f"the claims of {len(there)} of {len(records)} runs: {folder / 'claims.parquet'}")
+    for record in records:
+        if record not in there and record.with_suffix(".log").exists():
+            print(f"a run that failed says why in {record.with_suffix('.log')}")
+            break
+    if options.keep and there:
+        mine = [folder / "runs" / f"{run}.json" for run in runs]
+        _keep_surprises(page, [path for path in mine if path in there], options.p[-1][1])
     return int(done.returncode != 0)
+
+
+def _keep_surprises(page, paths: list[Path], seeds: str) -> None:
+    from stlcore.pages.runner import keep_results
+    from stlcore.pages.sweep import count_surprises
+
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    origin = found[-1]["provenance"] | {
+        "commit": ", ".join(sorted({record["provenance"]["commit"] for record in found})),
+        "command": f"python -m stlcore sweep {page.name} -p seed {seeds} --keep",
+    }
+    counts = count_surprises(found).to_csv(index=False)
+    for path in keep_results(page, {"results": {"seeds": counts}, "provenance": origin}):
+        print(f"kept {path.relative_to(repository.ROOT)}")
 
 
 def _compare(options) -> int:
@@ -246,7 +283,8 @@ def _claims(options) -> int:
     elif options.markdown:
         links = {p.id: f"notebooks/{p.path.parent.name}/{p.path.stem}.html" for p in pages()}
         try:
-            options.markdown.write_text(claims_page(rows, links), encoding="utf-8")
+            text = claims_page(rows, links, _surprises(links))
+            options.markdown.write_text(text, encoding="utf-8")
             data = json.dumps(rows, indent=1) + "\n"
             options.markdown.with_suffix(".json").write_text(data, encoding="utf-8")
         except OSError as error:
@@ -256,6 +294,14 @@ def _claims(options) -> int:
             control = f"control of {row['control_of']} " if row["control_of"] else ""
             print(f"{row['id']:<9} {control}{row['verdict']}: {row['sentence']}")
     return 0
+
+
+def _surprises(links: dict[str, str]) -> dict:
+    """What was counted under other seeds, for each page that was; see ``sweep --keep``."""
+    from stlcore.pages.page import read_result
+
+    kept = {page: read_result(page.replace("-", "").lower(), "seeds") for page in links}
+    return {page: found[0].fillna({"control_of": ""}) for page, found in kept.items() if found}
 
 
 def _pair(options) -> int:
@@ -272,8 +318,9 @@ def _pair(options) -> int:
 def _student(options) -> int:
     import nbformat
 
-    from stlcore.pages.course import build_course, student_version
+    from stlcore.pages.course import build_course
     from stlcore.pages.runner import find_page
+    from stlcore.pages.versions import student_version
 
     if options.course:
         for path in build_course(options.course, options.output):
@@ -286,6 +333,19 @@ def _student(options) -> int:
         nbformat.write(notebook, options.output)
     except OSError as error:
         raise UsageError(f"cannot write {options.output}: {error.strerror}") from None
+    return 0
+
+
+def _slides(options) -> int:
+    from stlcore.pages.runner import find_page
+    from stlcore.pages.slides import build_slides
+
+    try:
+        decks = build_slides([find_page(name) for name in options.pages], options.output)
+    except OSError as error:
+        raise UsageError(f"cannot write to {options.output}: {error.strerror}") from None
+    for path in decks:
+        print(f"wrote {path}")
     return 0
 
 

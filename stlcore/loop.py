@@ -389,8 +389,8 @@ class _Loop:
             return self.learner.best(self._sample(t, used, share, size, rng), kept), kept
         if len(used) == 1:
             return self._sample(t, used, share, size, rng), size
-        exact = self.cycle.shared_out
-        real = split(share, size)[:, 0] if exact else rng.binomial(size, share[0])
+        shared_out = self.cycle.shared_out
+        real = split(share, size)[:, 0] if shared_out else rng.binomial(size, share[0])
         made, kept = size - real, np.rint(keep * (size - real)).astype(np.int64)
         kept = np.where(made > 0, np.maximum(kept, 1), 0)
         best = None

@@ -103,9 +103,16 @@ if fail == "death":
 ```
 
 ```{code-cell} ipython3
+---
+mystnb:
+  figure:
+    caption: The values.
+    name: fig-c90
+---
 import matplotlib.pyplot as plt
 
 figure, ax = plt.subplots()
+ax.plot(values, label="drawn")
 page.show(figure)
 ```
 

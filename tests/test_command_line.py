@@ -98,6 +98,7 @@ def with_runs(project, executed):
         ),
         (["student", "c99", "-o", "x.ipynb"], "stlcore: there is no page 'c99'"),
         (["student", "c90", "-o", "file/x.ipynb"], "stlcore: cannot write file/x.ipynb: Not a dir"),
+        (["slides", "c90", "-o", "x"], "stlcore: C-90 has not been run: run 'make pages' first"),
         (["claims"], "stlcore: no page has been run yet; 'make book' runs them all"),
         (["claims", "--json"], "stlcore: no page has been run yet"),
     ],
@@ -140,7 +141,7 @@ def test_help_names_every_command(capsys):
         main(["--help"])
     assert caught.value.code == 0
     shown = capsys.readouterr().out
-    for command in ("list", "run", "sweep", "compare", "claims", "pair", "student"):
+    for command in ("list", "run", "sweep", "compare", "claims", "pair", "student", "slides"):
         assert f"    {command} " in shown
 
 
@@ -191,15 +192,23 @@ def test_run_with_other_parameters_and_keep(project, capsys, caplog):
 
 def test_a_page_that_fails(project, capsys):
     output = project / "out" / "out.ipynb"
+    kept = project / "runs" / "failed" / "out" / "out.ipynb"  # of another folder, another place
     code, out, err = call(capsys, "run", "c90", "-p", "fail", "error", "-o", output)
     assert code == 1
     assert out == []
     assert err == [
         "stlcore: c90 failed with RuntimeError: the tiny page was told to fail",
-        f"stlcore: the notebook as far as it came is {project / 'runs' / 'failed' / 'out.ipynb'}",
+        f"stlcore: the notebook as far as it came is {kept}",
     ]
     assert list(output.parent.iterdir()) == []
-    assert (project / "runs" / "failed" / "out.ipynb").exists()
+    assert kept.exists()
+
+
+def test_a_page_that_fails_outside_the_project(project, tmp_path, capsys):
+    output = tmp_path / "elsewhere" / "out.ipynb"
+    assert call(capsys, "run", "c90", "-p", "fail", "error", "-o", output)[0] == 1
+    kept = project / "runs" / "failed" / output.relative_to(output.anchor)
+    assert kept.exists()
 
 
 def test_a_page_that_surprises_has_an_exit_code_of_its_own(project, capsys):
@@ -278,6 +287,22 @@ def test_claims_as_a_page(with_runs, capsys):
     assert text.count("```") == 4
     data = json.loads(target.with_suffix(".json").read_text())
     assert [row["id"] for row in data] == ["C-90.1", "C-90.2"]
+
+
+def test_claims_page_shows_what_a_sweep_over_seeds_counted(with_runs, capsys):
+    results = with_runs / "book" / "results"
+    results.mkdir()
+    table = "id,control_of,false_alarm,runs,surprises\nC-90.1,,0.0,4,1\nC-90.2,C-90.1,0.0,4,0\n"
+    (results / "c90.seeds.csv").write_text(table, encoding="utf-8")
+    (results / "c90.seeds.json").write_text("{}", encoding="utf-8")
+    target = with_runs / "book" / "claims.md"
+    assert call(capsys, "claims", "--markdown", target)[0] == 0
+    assert "| 4 | 1 | 0 | C-90.1 (1) | 0.75 | 1 | none |" in target.read_text()
+
+
+def test_surprises_are_kept_of_sweeps_over_seeds_only(project, capsys):
+    code, _, err = call(capsys, "sweep", "c90", "-p", "rate", "[1, 2]", "--keep")
+    assert (code, err[0].split(":")[1]) == (2, " --keep counts surprises over seeds")
 
 
 def test_claims_page_that_cannot_be_written(with_runs, tree, capsys):

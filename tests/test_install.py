@@ -17,6 +17,8 @@ from packaging.requirements import Requirement
 
 from stlcore.pages.repository import ROOT
 
+LOCKS = ["core", "torch"]
+
 
 def pinned(path):
     """Name and version of every package that a requirements file pins."""
@@ -28,35 +30,42 @@ def test_environment_file_names_the_locked_versions():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     (pip,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
     listed = dict(entry.split("==") for entry in pip if "==" in entry)
-    locked = pinned("locks/core.txt") | pinned("locks/torch.txt")
+    core, torch = pinned("locks/core.txt"), pinned("locks/torch.txt")
+    assert {name: core[name] for name in core.keys() & torch} == {
+        name: torch[name] for name in core.keys() & torch
+    }, "the two locks must agree where they overlap"
+    locked = core | torch
     assert listed == {name: locked.get(name) for name in listed}
+    assert f"TORCH=torch=={torch['torch']}\n" in (ROOT / ".ci/run").read_text(encoding="utf-8")
     assert {"jupyter-book", "jupytext", "numpy", "scipy", "seaborn", "torch", "papermill"} <= set(
         listed
     )
 
 
-def test_lock_holds_every_direct_requirement_with_a_hash():
-    wanted = (ROOT / "locks/core.in").read_text(encoding="utf-8").splitlines()
+@pytest.mark.parametrize("lock", LOCKS)
+def test_lock_holds_every_direct_requirement_with_a_hash(lock):
+    wanted = (ROOT / f"locks/{lock}.in").read_text(encoding="utf-8").splitlines()
     names = {re.split(r"[<>=]", line)[0] for line in wanted if line and not line.startswith("#")}
-    text = (ROOT / "locks/core.txt").read_text(encoding="utf-8")
+    text = (ROOT / f"locks/{lock}.txt").read_text(encoding="utf-8")
     # A marker may stand between: some packages are for one platform only.
     locked = re.findall(r"^([A-Za-z0-9_.-]+)==[^\n]+ \\\n    --hash=sha256:", text, re.MULTILINE)
     assert names <= set(locked)
-    assert len(locked) == len(pinned("locks/core.txt"))
+    assert len(locked) == len(pinned(f"locks/{lock}.txt"))
 
 
+@pytest.mark.parametrize("lock", LOCKS)
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
 @pytest.mark.parametrize(
     "platform", ["x86_64-manylinux_2_28", "aarch64-manylinux_2_28", "aarch64-apple-darwin"]
 )
-def test_lock_resolves_for_every_platform_that_is_named(platform, python, tmp_path):
+def test_lock_resolves_for_every_platform_that_is_named(platform, python, lock, tmp_path):
     """The platforms of the README, with hashes: nothing is installed."""
     if (uv := shutil.which("uv")) is None:
         pytest.skip("needs uv, which makes the lock")
     asked = ["--target", tmp_path, "--python-platform", platform, "--python-version", python]
-    lock = ["--require-hashes", "--no-deps", "-r", ROOT / "locks" / "core.txt"]
+    locked = ["--require-hashes", "--no-deps", "-r", ROOT / "locks" / f"{lock}.txt"]
     done = subprocess.run(
-        [uv, "pip", "install", "--dry-run", "--python", sys.executable, *asked, *lock],
+        [uv, "pip", "install", "--dry-run", "--python", sys.executable, *asked, *locked],
         env={**os.environ, "MACOSX_DEPLOYMENT_TARGET": "14.0"},
         capture_output=True,
         text=True,
@@ -69,8 +78,8 @@ def test_lock_resolves_for_every_platform_that_is_named(platform, python, tmp_pa
 
 
 def test_lock_names_no_package_host():
-    for name in ("core.in", "core.txt", "torch.txt"):
-        assert "://" not in (ROOT / "locks" / name).read_text(encoding="utf-8")
+    for path in (ROOT / "locks").iterdir():
+        assert "://" not in path.read_text(encoding="utf-8")
 
 
 def third_party(path):

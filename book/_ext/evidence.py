@@ -6,6 +6,8 @@ verdict in the same way. ``{source}`c-theorem-3.1` `` shows a place in a paper, 
 title what the text at hand says there (``book/sources.yml``).
 """
 
+from functools import cache
+
 from docutils import nodes
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxRole
@@ -16,6 +18,12 @@ from stlcore.pages.sources import read_sources
 logger = logging.getLogger(__name__)
 
 
+@cache
+def _claims():
+    """The claims of all pages by their ids; they do not change while the book is built."""
+    return {row["id"]: row for record in executed_records() for row in record["claims"]}
+
+
 class ClaimRole(SphinxRole):
     """A claim, as a link with its verdict."""
 
@@ -23,7 +31,7 @@ class ClaimRole(SphinxRole):
         """See the head of the file."""
         name, _, wanted = self.text.partition(" ")
         wanted = wanted or "reproduced"
-        rows = {row["id"]: row for record in executed_records() for row in record["claims"]}
+        rows = _claims()
         if name not in rows:
             return self._fault(f"there is no claim {name}")
         row = rows[name]

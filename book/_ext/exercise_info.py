@@ -3,7 +3,7 @@
 from docutils import nodes
 from sphinx_exercise.nodes import exercise_enumerable_node, exercise_node
 
-from stlcore.pages.course import exercises
+from stlcore.pages.versions import exercises
 
 
 def add_lines(app, doctree):
@@ -12,7 +12,11 @@ def add_lines(app, doctree):
     for kind in (exercise_node, exercise_enumerable_node):
         for node in doctree.findall(kind):
             if found := known.get(node.get("label", "")):
-                line = nodes.paragraph("", "", nodes.emphasis("", f"{found}."))
+                stars = nodes.inline(
+                    "", "★" * found.level + "☆" * (3 - found.level), classes=["level"]
+                )
+                words = nodes.emphasis("", f"{found}.")
+                line = nodes.paragraph("", "", stars, nodes.Text(" "), words)
                 body = next((c for c in node.children if isinstance(c, nodes.section)), node)
                 body.insert(0 if body is not node else 1, line)
 

@@ -34,7 +34,7 @@ LOOPS = {
 
 
 def draw(path):
-    """Write the figure as SVG."""
+    """Write the figure as SVG or PNG."""
     theme()
     figure, ax = plt.subplots(figsize=(6.2, 4.2))
     styles = ["-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)), ":"]
@@ -48,7 +48,8 @@ def draw(path):
     ax.set_yticks([0.01, 0.1, 1, 10, 100], ["1/100", "1/10", "1", "10", "100"])
     ax.minorticks_off()
     ax.set(xlabel="round", ylabel="risk, in units of the first round's")
-    figure.savefig(path, metadata={"Date": None})
+    # An SVG without the date is the same file in every build.
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
     plt.close(figure)
 
 

@@ -28,11 +28,13 @@ def minutes(page):
     return max(5, 5 * round(len(re.findall(r"\w+", " ".join(prose))) / WORDS_A_MINUTE / 5))
 
 
-def _document(page):
+def document(page):
+    """The name of a page's document, from the root of the book."""
     return f"/notebooks/{page.path.parent.name}/{page.path.stem}"
 
 
-def _verdicts(rows):
+def verdicts(rows):
+    """How often each verdict stands among claims, controls left out."""
     counts = Counter(row["verdict"] for row in rows if not row["control_of"])
     return ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
 
@@ -55,8 +57,8 @@ class PartPages(SphinxDirective):
             optional = "" if way["level"] == "core" else "*optional:* "
             needs = ", ".join(way["needs"]) or "nothing"
             lines.append(
-                f"| {{doc}}`{_document(page)}` | {optional}{way['learn']} | {needs} "
-                f"| {minutes(page)} | {_verdicts(rows)} |"
+                f"| {{doc}}`{document(page)}` | {optional}{way['learn']} | {needs} "
+                f"| {minutes(page)} | {verdicts(rows)} |"
             )
         return self.parse_text_to_nodes("\n".join(lines))
 
@@ -76,9 +78,9 @@ class PaperMap(SphinxDirective):
                 continue
             named = rf"(?:\{{source\}}`|key=\"){re.escape(key)}[`\"]"
             ids = [name for name, text in texts.items() if re.search(named, text)]
-            links = ", ".join(f"{{doc}}`{i} <{_document(find_page(i))}>`" for i in ids)
-            verdicts = _verdicts([row for row in rows if row["key"] == key])
-            lines.append(f"| {{source}}`{key}` | {links} | {verdicts or 'none of its own'} |")
+            links = ", ".join(f"{{doc}}`{i} <{document(find_page(i))}>`" for i in ids)
+            found = verdicts([row for row in rows if row["key"] == key]) or "none of its own"
+            lines.append(f"| {{source}}`{key}` | {links} | {found} |")
         return self.parse_text_to_nodes("\n".join(lines))
 
 

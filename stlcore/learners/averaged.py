@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from stlcore.learners.base import Learner, Round
+from stlcore.learners.base import Learner, Origin, Resumes, Round, asked, hand_on
 
 __all__ = ["Averaged"]
+
+#: Its models and samples are the learner's own, so what the learner can do with them stays.
+ABILITIES = (
+    *("best", "between", "count", "coupled", "lost", "open_truth", "pack"),
+    *("parts_of_mixtures", "pool", "subset", "unpack"),
+)
 
 
 class Averaged:
@@ -35,7 +41,8 @@ class Averaged:
 
     Notes
     -----
-    Tracks what the learner tracks. The exact risks are
+    Tracks what the learner tracks, and pools, selects and resumes where the learner does. The
+    exact risks are
     :func:`stlcore.theory.beyond.gain_risk` and :func:`stlcore.theory.beyond.mean_gain_risk`.
     """
 
@@ -51,10 +58,14 @@ class Averaged:
         if self.gains[0] != 1:
             raise ValueError("the first gain must be 1: round 1 has no model to start from")
         self.learner, self.truth = learner, learner.truth
+        hand_on(self, learner, ABILITIES)
+        if isinstance(learner, Resumes):
+            self.identity = self._identity
 
-    def sample(self, models, weights, size, rng):
+    def sample(self, models, weights, size, rng, origins: Sequence[Origin] | None = None):
         """As the learner samples."""
-        return self.learner.sample(models, weights, size, rng)
+        extra = asked(self.learner.sample, origins=origins)
+        return self.learner.sample(models, weights, size, rng, **extra)
 
     def fit(self, sample: Any, previous: Any | None, round: Round) -> Any:
         """The last model, moved by the round's gain towards the learner's fit.
@@ -68,9 +79,15 @@ class Averaged:
             raise ValueError(
                 f"there are gains for {len(self.gains)} rounds, but this is round {round.number}"
             )
-        new, gain = self.learner.fit(sample, previous), self.gains[round.number - 1]
-        return new if previous is None else self.learner.between(previous, new, gain)
+        new = self.learner.fit(sample, previous, **asked(self.learner.fit, round=round))
+        if previous is None:
+            return new
+        return self.learner.between(previous, new, self.gains[round.number - 1])
 
-    def track(self, model: Any) -> dict[str, np.ndarray]:
+    def track(self, model: Any, round: Round | None = None) -> Mapping[str, np.ndarray]:
         """What the learner tracks."""
-        return self.learner.track(model)
+        return self.learner.track(model, **asked(self.learner.track, round=round))
+
+    def _identity(self) -> dict[str, Any]:
+        kind = type(self.learner).__name__
+        return {"gains": self.gains.tolist(), "of": kind, **self.learner.identity()}

@@ -95,6 +95,18 @@ def wants(function: Callable, name: str) -> bool:
         return False
 
 
+def asked(function: Callable, **given: Any) -> dict[str, Any]:
+    """Those of the given arguments for which a function has a parameter."""
+    return {name: value for name, value in given.items() if wants(function, name)}
+
+
+def hand_on(outer: Any, inner: Any, abilities: Iterable[str]) -> None:
+    """Give a learner that is made of another one those of its abilities that it has."""
+    for name in abilities:
+        if hasattr(inner, name):
+            setattr(outer, name, getattr(inner, name))
+
+
 def arrays_in(value: Any, place: str = "") -> Iterator[tuple[str, np.ndarray]]:
     """The arrays that make up a model or a sample, each with its place in it.
 

@@ -89,7 +89,7 @@ class Categorical:
 
     def between(self, model, other, gain):
         """The law that lies the part ``gain`` of the way from one to the other."""
-        return model + gain * (other - model)
+        return (1 - gain) * model + gain * other
 
     def pool(self, first, second):
         """Counts of both samples together."""

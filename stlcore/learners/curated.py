@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from stlcore.learners.base import Learner, Origin
+from stlcore.learners.base import Learner, Origin, Round, asked, hand_on
 
 __all__ = ["Curated"]
+
+#: Its models and samples are the learner's own. It keeps no checkpoint, for a tilt has no
+#: identity that could be compared.
+ABILITIES = (
+    *("best", "between", "count", "lost", "open_truth", "parts_of_mixtures", "pool", "subset"),
+)
 
 
 class Curated:
@@ -29,11 +35,12 @@ class Curated:
     Notes
     -----
     Items are counted after the selection, so a round trains on as many as the cycle says.
-    Tracks what the learner tracks.
+    Tracks what the learner tracks, and pools and selects where the learner does.
     """
 
     def __init__(self, learner: Learner, tilt: Callable[[Any], Any]) -> None:
         self.learner, self.tilt, self.truth = learner, tilt, learner.truth
+        hand_on(self, learner, ABILITIES)
 
     def sample(self, models: Sequence[Any], weights, size, rng, origins: Sequence[Origin]) -> Any:
         """Items of the truth as they are, and of every model as selected."""
@@ -41,12 +48,13 @@ class Curated:
             model if origin.generation == 0 else self.tilt(model)
             for model, origin in zip(models, origins, strict=True)
         ]
-        return self.learner.sample(read, weights, size, rng)
+        extra = asked(self.learner.sample, origins=origins)
+        return self.learner.sample(read, weights, size, rng, **extra)
 
-    def fit(self, sample: Any, previous: Any | None = None) -> Any:
+    def fit(self, sample: Any, previous: Any | None = None, round: Round | None = None) -> Any:
         """The learner's fit."""
-        return self.learner.fit(sample, previous)
+        return self.learner.fit(sample, previous, **asked(self.learner.fit, round=round))
 
-    def track(self, model: Any) -> dict[str, np.ndarray]:
+    def track(self, model: Any, round: Round | None = None) -> Mapping[str, np.ndarray]:
         """What the learner tracks."""
-        return self.learner.track(model)
+        return self.learner.track(model, **asked(self.learner.track, round=round))

@@ -164,7 +164,7 @@ class GaussianMean(Gaussian):
 
     def between(self, model: Normal, other: Normal, gain: float) -> Normal:
         """The law whose mean lies the part ``gain`` of the way from one to the other."""
-        return Normal(model.mean + gain * (other.mean - model.mean), self.truth.variance)
+        return Normal((1 - gain) * model.mean + gain * other.mean, self.truth.variance)
 
     def track(self, model: Normal) -> dict[str, np.ndarray]:
         """The fitted mean and two distances to the truth."""

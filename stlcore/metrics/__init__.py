@@ -9,6 +9,7 @@ __getattr__, __all__ = hand_on(
     __name__,
     {
         "distances": [
+            "deviation_test",
             "difference_score",
             "max_deviation_test",
             "mean_score",

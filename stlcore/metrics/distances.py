@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from hashlib import sha256
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ __all__ = [
     "Deviation",
     "Distance",
     "check_axes",
+    "deviation_test",
     "difference_score",
     "max_deviation_test",
     "mean_score",
@@ -24,7 +26,7 @@ __all__ = [
 
 
 class Deviation(NamedTuple):
-    """Outcome of :func:`max_deviation_test`."""
+    """Outcome of :func:`deviation_test`."""
 
     statistic: float
     """Largest standardised deviation of a mean from its expected value."""
@@ -34,22 +36,21 @@ class Deviation(NamedTuple):
     """How many times the nominal level the test may reject, at levels near 1e-4."""
 
 
-def max_deviation_test(
-    samples: np.ndarray, expected: np.ndarray, rng: np.random.Generator, resamples: int = 19_999
-) -> Deviation:
+def deviation_test(
+    samples: np.ndarray, rng: np.random.Generator, resamples: int = 19_999
+) -> Callable[[np.ndarray], Deviation]:
     """Test that the means of many dependent quantities are what theory says.
 
     The statistic is the largest studentised deviation over all quantities, so
     its level holds for the whole family at once. Its null law comes from
     resampling whole repetitions (bootstrap-t), which keeps the dependence
-    between rounds and the skewness of squared errors.
+    between rounds and the skewness of squared errors. It does not depend on the
+    means under the hypothesis, so that one resampling serves any number of them.
 
     Parameters
     ----------
     samples : ndarray, shape (repetitions, M)
         Independent rows, each with M possibly dependent quantities.
-    expected : array_like, shape (M,)
-        The means under the hypothesis.
     rng : numpy.random.Generator
         For the resampling.
     resamples : int
@@ -57,8 +58,8 @@ def max_deviation_test(
 
     Returns
     -------
-    Deviation
-        Statistic and p-value.
+    callable
+        Takes the means under a hypothesis, shape (M,), to their :class:`Deviation`.
 
     Raises
     ------
@@ -77,27 +78,60 @@ def max_deviation_test(
     count = len(samples)
     if count < 20:
         raise ValueError(f"the test needs at least 20 repetitions, not {count}")
-    if not (np.all(np.isfinite(samples)) and np.all(np.isfinite(expected))):
+    if not np.all(np.isfinite(samples)):
         raise ValueError("samples and expected means must be finite numbers")
-    spread = samples.std(axis=0, ddof=1)
+    average, spread = samples.mean(axis=0), samples.std(axis=0, ddof=1)
     if not np.all(spread > 0):
         raise ValueError("a quantity that never varies cannot be tested; leave it out")
-    deviation = np.abs(samples.mean(axis=0) - expected) / (spread / np.sqrt(count))
-    statistic = float(deviation.max())
 
     # Standardised first, so that single precision is plenty for the resamples.
-    centred = ((samples - samples.mean(axis=0)) / spread).astype(np.float32)
-    squares = centred**2
-    exceeding = 0
+    centred = ((samples - average) / spread).astype(np.float32)
+    squares, largest = centred**2, []
     for start in range(0, resamples, 500):
         batch = min(500, resamples - start)
         weights = rng.multinomial(count, np.full(count, 1 / count), batch).astype(np.float32)
         weights /= count
         mean = weights @ centred
         variance = np.maximum(weights @ squares - mean**2, 1e-12) * (count / (count - 1))
-        largest = (mean**2 / variance).max(axis=1) * count
-        exceeding += int((largest >= statistic**2).sum())
-    return Deviation(statistic, (1 + exceeding) / (resamples + 1), 2.0 if count <= 100 else 1.5)
+        largest.append((mean**2 / variance).max(axis=1) * count)
+    null = np.concatenate(largest)
+
+    def test(expected: np.ndarray) -> Deviation:
+        if not np.all(np.isfinite(expected)):
+            raise ValueError("samples and expected means must be finite numbers")
+        statistic = float((np.abs(average - expected) / (spread / np.sqrt(count))).max())
+        exceeding = int((null >= statistic**2).sum())
+        return Deviation(statistic, (1 + exceeding) / (resamples + 1), 2.0 if count <= 100 else 1.5)
+
+    return test
+
+
+#: What :func:`max_deviation_test` has resampled: the test, and where it left the generator.
+_RESAMPLED: dict[tuple, tuple[Callable, dict]] = {}
+
+
+def max_deviation_test(
+    samples: np.ndarray, expected: np.ndarray, rng: np.random.Generator, resamples: int = 19_999
+) -> Deviation:
+    """The :func:`deviation_test` of one hypothesis.
+
+    The same samples and the same random numbers are resampled once: a claim, its power
+    and its controls are tests of them.
+
+    Parameters
+    ----------
+    samples, rng, resamples
+        As in :func:`deviation_test`.
+    expected : array_like, shape (M,)
+        The means under the hypothesis.
+    """
+    samples = np.ascontiguousarray(samples, dtype=float)
+    state = rng.bit_generator.state
+    key = sha256(samples.tobytes()).digest(), samples.shape, repr(state), resamples
+    if key not in _RESAMPLED:
+        _RESAMPLED[key] = deviation_test(samples, rng, resamples), rng.bit_generator.state
+    test, rng.bit_generator.state = _RESAMPLED[key]
+    return test(expected)
 
 
 def mean_score(values) -> float:

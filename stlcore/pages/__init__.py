@@ -25,6 +25,7 @@ __getattr__, __all__ = hand_on(
             "Profile",
             "Seed",
             "Text",
+            "Within",
             "by_profile",
         ],
         "repository": ["ROOT"],

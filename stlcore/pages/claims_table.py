@@ -6,6 +6,9 @@ import html
 import re
 from collections.abc import Iterable
 
+import pandas as pd
+from scipy.special import betaincinv
+
 from stlcore.pages.claim import OPEN, REFUTED, REPRODUCED
 from stlcore.pages.sources import read_sources
 
@@ -200,8 +203,51 @@ def _summary(rows: list[dict], links: dict[str, str]) -> list[str]:
     return lines
 
 
-def claims_page(rows: list[dict], links: dict[str, str]) -> str:
-    """The book's page on all claims, as Markdown; rows and links as for :func:`table`."""
+SEEDS = (
+    "A stated false-alarm rate is a promise, and a promise can be looked at: these pages were run "
+    "again with other seeds. Counted are the claims that came out otherwise, and the controls "
+    "that were not rejected. So few runs do not measure rates as small as the stated ones; they "
+    "would show one that is far larger, above the limit in the table with a probability of 95 "
+    "percent. Each table with its origin: `book/results/`."
+)
+
+
+def _seeds(seeds: dict[str, pd.DataFrame], links: dict[str, str]) -> list[str]:
+    """What became of the claims under other seeds, as a Markdown table with a line for a page."""
+    if not seeds:
+        return []
+    lines = ["## Under other seeds", "", SEEDS, ""]
+    head = ("page", "seeds", "claims", "their stated rates, summed", "came out otherwise (runs)")
+    head += ("limit of a claim's rate", "controls", "not rejected (runs)")
+    lines += [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for page in _in_order(seeds):
+        found = seeds[page]
+        is_control = found["control_of"] != ""
+        claims, controls = found[~is_control], found[is_control]
+        runs = int(found["runs"].max())
+        lost = [f"{row.id} ({row.surprises})" for row in claims.itertuples() if row.surprises]
+        kept = [f"{row.id} ({row.surprises})" for row in controls.itertuples() if row.surprises]
+        limit = betaincinv(claims["surprises"].max() + 1, runs - claims["surprises"].max(), 0.95)
+        cells = [f"{{doc}}`{links[page].removesuffix('.html')}`", runs, len(claims)]
+        cells += [_number(claims["false_alarm"].sum(), 2), ", ".join(lost) or "none"]
+        cells += [_number(limit, 2), len(controls), ", ".join(kept) or "none"]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return [*lines, ""]
+
+
+def claims_page(
+    rows: list[dict], links: dict[str, str], seeds: dict[str, pd.DataFrame] | None = None
+) -> str:
+    """The book's page on all claims, as Markdown.
+
+    Parameters
+    ----------
+    rows, links
+        As for :func:`table`.
+    seeds : dict, optional
+        For each page that was run under other seeds what
+        :func:`~stlcore.pages.sweep.count_surprises` counted.
+    """
     rows = [row for page in _in_order(links) for row in rows if row["page"] == page]
     asserted = [row for row in rows if not row["control_of"]]
     count = {verdict: sum(row["verdict"] == verdict for row in asserted) for verdict in VERDICTS}
@@ -234,6 +280,7 @@ def claims_page(rows: list[dict], links: dict[str, str]) -> str:
             "",
             *_summary(rows, links),
             "",
+            *_seeds(seeds or {}, links),
             "## What the words mean",
             "",
             *(f"- {words}" for words in LEGEND),

@@ -3,7 +3,7 @@
 An exercise on code has, in this order, a cell tagged ``numbers``, a stub tagged ``stub``, a
 folded solution tagged ``solution``, a check tagged ``check`` and one tagged
 ``hidden-check``. The book runs them all; a student gets the numbers, the stub and the first
-check (:mod:`stlcore.pages.course`) ::
+check (:mod:`stlcore.pages.versions`) ::
 
     student = "Ada Lovelace"
     mine = numbers(student, "ex-c02-code", shares=(0.0, 1.0, 5), V=(0.5, 1.0))

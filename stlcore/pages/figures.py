@@ -73,6 +73,13 @@ def mean_band(ax: Axes, rounds, values: np.ndarray, *, level: float = 0.95, **st
 
 
 def exact_curve(ax: Axes, rounds, values, **style):
-    """Draw an exact curve: thin, dashed, dark, so that a simulated one shows beneath it."""
+    """Draw an exact curve: thin, dashed, dark, so that a simulated one shows beneath it.
+
+    Without a label of its own it is called after the line before it, in the numbers of the
+    figure and not in its legend.
+    """
+    before = " ".join(ax.lines[-1].get_label().split()) if ax.lines else ""
+    after = f", drawn after {before}" if before and not before.startswith("_") else ""
+    style = {"label": f"_exact{after}", **style}
     (line,) = ax.plot(rounds, values, **{"color": "0.15", "ls": "--", "lw": 1.1, **style})
     return line

@@ -29,7 +29,7 @@ from stlcore.lazy import extra
 from stlcore.pages import provenance, repository
 from stlcore.pages.claims import Claims
 from stlcore.pages.parameters import Profile, by_profile, check_value
-from stlcore.pages.provenance import RECORD_MIME, WORDS_MIME
+from stlcore.pages.provenance import NUMBERS_MIME, RECORD_MIME, WORDS_MIME
 
 with extra("book"):
     from IPython.display import HTML, display
@@ -114,8 +114,18 @@ class Page:
             "command": provenance.command(self.name, self.parameters),
         }
 
-    def show(self, figure, origin: dict[str, Any] | None = None, **words: Any) -> None:
+    def show(
+        self,
+        figure,
+        origin: dict[str, Any] | None = None,
+        *,
+        data: pd.DataFrame | None = None,
+        **words: Any,
+    ) -> None:
         """Display a figure with its provenance line below it, and close it.
+
+        The numbers that it draws go along for whoever runs the page: the book offers them
+        below the figure.
 
         Parameters
         ----------
@@ -123,18 +133,43 @@ class Page:
             What to show.
         origin : dict, optional
             The provenance of a kept result, if the figure shows one.
+        data : pandas.DataFrame, optional
+            The numbers behind the figure, where what it draws does not tell them
+            (see :func:`stlcore.pages.drawn.drawn`).
         **words
             Values for the figure's caption and alt text, where ``[[name]]`` or
             ``[[name:.2f]]`` stands for each, so that both say what this run drew.
         """
         import matplotlib.pyplot as plt
 
+        from stlcore.pages.drawn import drawn
+
+        table = drawn(figure) if data is None else data
         display(figure)
         plt.close(figure)
-        if words:
-            plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in words.items()}
-            display({WORDS_MIME: plain, "text/plain": ""}, raw=True)
         display(HTML(provenance.line(origin or self.provenance())))
+        plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in words.items()}
+        numbers = table.to_csv(index=False, float_format="%.7g")
+        display({WORDS_MIME: plain, NUMBERS_MIME: numbers, "text/plain": ""}, raw=True)
+
+    def sliders(self, curves: str, **start: Any) -> None:
+        """Curves of a theorem with sliders, for a reader of the book.
+
+        Parameters
+        ----------
+        curves : str
+            Their name in ``book/_static/sliders.js``, which computes and draws them.
+        **start
+            Where the sliders begin, and numbers that the curves need besides.
+        """
+        plain = {k: v.tolist() if hasattr(v, "tolist") else v for k, v in start.items()}
+        display(
+            HTML(
+                f'<div class="sliders" data-curves="{curves}" '
+                f"data-start='{json.dumps(plain)}'><p>In the book, sliders stand here that show "
+                "these curves for other settings.</p></div>"
+            )
+        )
 
     def glue(self, **values: Any) -> None:
         """Make values available to the prose as ``{glue:text}`` under these names."""

@@ -27,6 +27,7 @@ __all__ = [
     "Profile",
     "Seed",
     "Text",
+    "Within",
     "by_profile",
     "check_value",
     "find_type",
@@ -75,6 +76,13 @@ class Between:
         return Annotated[float, Rule(float, *ends, words, low_open=True, high_open=True)]
 
 
+class Within:
+    """``Within[0.3, 1]``: a number from the one to the other, both among them."""
+
+    def __class_getitem__(cls, ends: tuple[float, float]) -> Any:
+        return Annotated[float, Rule(float, *ends, f"a number in [{ends[0]}, {ends[1]}]")]
+
+
 #: The annotations a parameters cell may use, by name.
 TYPES = {
     "AtLeast": AtLeast,
@@ -89,6 +97,7 @@ TYPES = {
     "Profile": Profile,
     "Seed": Seed,
     "Text": Text,
+    "Within": Within,
 }
 
 

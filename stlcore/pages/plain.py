@@ -105,7 +105,7 @@ def _targets_of(path: Path) -> dict[str, Target]:
         found[anchor[1]] = Target(page, f"“{below[1].strip()}”" if below else "the passage")
     for _, kind, argument, body in DIRECTIVE.findall(prose):
         word = kind.removeprefix("prf:").capitalize()
-        if word not in ("Proof", "Solution"):
+        if word not in ("Proof", "Solution", "Admonition"):
             name = number(word)
             if label := dict(OPTION.findall(body)).get("label"):
                 found[label] = Target(page, name, argument.strip())
@@ -179,7 +179,7 @@ def plain(
     for cell in made.cells:
         cells.append(cell)
         if cell.cell_type == "markdown":
-            cell.source = text.render(cell.source)
+            cell.source = text.render(cell.source).strip("\n")
         elif cell.cell_type == "code":
             if FOLDED & set(cell.metadata.get("tags", [])):
                 cell.metadata["jupyter"] = {"source_hidden": True}
@@ -225,6 +225,8 @@ class _Text:
             return f"*Proof.* {body}{gap}$\\square$\n"
         if kind == "solution":
             return f"**Solution of {self.refer(argument.strip())}.**\n\n{body}\n"
+        if kind == "admonition":
+            return f"**{argument.strip()}.** {body}\n"
         if not (kind.startswith("prf:") or kind == "exercise"):
             raise ValueError(f"{self.page}: the directive '{kind}' has no plain form")
         label = options.get("label", "")

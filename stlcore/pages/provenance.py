@@ -21,12 +21,24 @@ from stlcore.pages import repository
 with extra("book"):
     import yaml
 
-__all__ = ["MARK", "RECORD_MIME", "WORDS_MIME", "command", "commit", "device", "line", "versions"]
+__all__ = [
+    "MARK",
+    "NUMBERS_MIME",
+    "RECORD_MIME",
+    "WORDS_MIME",
+    "command",
+    "commit",
+    "device",
+    "line",
+    "versions",
+]
 
 MARK = '<details class="provenance">'
-#: What a page hands to whoever runs it: the record of the run, and words for a caption.
+#: What a page hands to whoever runs it: the record of the run, and of every figure the words
+#: of its caption and the numbers it draws, as CSV.
 RECORD_MIME = "application/vnd.stlcore.record+json"
 WORDS_MIME = "application/vnd.stlcore.words+json"
+NUMBERS_MIME = "application/vnd.stlcore.numbers+csv"
 
 
 def command(page: str, parameters: dict[str, Any]) -> str:
@@ -59,7 +71,8 @@ def line(provenance: dict[str, Any]) -> str:
         f" · commit {provenance['commit']}</summary>"
         f"<p>Parameters: {html.escape(settings)}.</p><p>Ran on {provenance['device']},"
         f" finished {provenance['finished']}, with {packages}.</p>"
-        f"<p>Again: <code>{html.escape(provenance['command'])}</code></p></details>"
+        "<p>Again, in the root of the repository with its environment active: "
+        f"<code>{html.escape(provenance['command'])}</code></p></details>"
     )
 
 

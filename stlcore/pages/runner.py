@@ -27,7 +27,7 @@ from typing import Any
 from stlcore.lazy import extra
 from stlcore.pages import provenance, repository
 from stlcore.pages.parameters import by_profile, check_value, find_type, read_value
-from stlcore.pages.provenance import RECORD_MIME, WORDS_MIME
+from stlcore.pages.provenance import NUMBERS_MIME, RECORD_MIME, WORDS_MIME
 from stlcore.pages.repository import UsageError
 
 with extra("book"):
@@ -229,7 +229,7 @@ def run_page(
     Returns
     -------
     dict
-        The record: provenance, claims, results.
+        The record: provenance, claims, results, and as ``figures`` the numbers behind each.
 
     Raises
     ------
@@ -261,6 +261,7 @@ def run_page(
                 parameters,
                 cwd=str(repository.ROOT),
                 progress_bar=False,
+                request_save_on_cell_execute=False,  # of a run that is killed nothing is kept
                 log_output=False,
                 kernel_name="python3",
                 kernel_manager_class=_ThisPython,
@@ -272,9 +273,10 @@ def run_page(
             raise UsageError(f"the kernel of {sys.executable} does not start: {error}") from None
         except papermill.exceptions.PapermillExecutionError as error:
             if not (surprises and error.ename == "ClaimError"):
-                error.add_note(_keep_failed(executed, output.name))
+                error.add_note(_keep_failed(executed, output))
                 raise
         record = read_record(executed)
+        record["figures"] = _numbers(executed)
         record["page"] = {"id": page.id, "title": page.title, "source": page.source}
         _tidy(executed)
         (workshop / "record.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
@@ -335,9 +337,15 @@ def _check_beside(record: Path) -> None:
             )
 
 
-def _keep_failed(executed: Path, name: str) -> str:
-    """Put a notebook that failed where it can be read; a sentence that says where."""
-    failed = repository.ROOT / "runs" / "failed" / name
+def _keep_failed(executed: Path, output: Path) -> str:
+    """Put a notebook that failed where it can be read; a sentence that says where.
+
+    Below ``runs/failed`` it has the path that it would have had in the repository, or from
+    the root of the file system, so that runs side by side do not overwrite each other's.
+    """
+    inside = output.is_relative_to(repository.ROOT)
+    place = output.relative_to(repository.ROOT if inside else output.anchor)
+    failed = repository.ROOT / "runs" / "failed" / place
     try:
         failed.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(executed, failed)
@@ -353,6 +361,17 @@ def read_record(notebook: Path) -> dict[str, Any]:
             if RECORD_MIME in output.get("data", {}):
                 return output["data"][RECORD_MIME]
     raise UsageError(f"{notebook.name} holds no record: the page did not call page.finish()")
+
+
+def _numbers(notebook: Path) -> dict[str, str]:
+    """The numbers behind the figures of an executed notebook, as CSV, by the figure's name."""
+    found = {}
+    for cell in nbformat.read(notebook, as_version=4).cells:
+        for output in cell.get("outputs", []):
+            name = cell.metadata.get("mystnb", {}).get("figure", {}).get("name")
+            if name and NUMBERS_MIME in output.get("data", {}):
+                found[name] = output["data"][NUMBERS_MIME]
+    return found
 
 
 def _tidy(notebook: Path) -> None:
@@ -374,7 +393,7 @@ def _tidy(notebook: Path) -> None:
         if cell.cell_type != "code":
             continue
         _fill_in(cell)
-        hidden = {RECORD_MIME, WORDS_MIME}
+        hidden = {RECORD_MIME, WORDS_MIME, NUMBERS_MIME}
         cell.outputs = [o for o in cell.outputs if not hidden & set(o.get("data", {}))]
         lines = [
             o for o in cell.outputs if provenance.MARK in o.get("data", {}).get("text/html", "")

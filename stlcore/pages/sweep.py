@@ -1,4 +1,4 @@
-"""One page over a grid of parameters: the plan of its runs, and one table of what came out."""
+"""One page over a grid of parameters: the plan of its runs, and what came out of them all."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pandas as pd
 from stlcore.pages.repository import UsageError
 from stlcore.pages.runner import NotebookPage, check_parameters
 
-__all__ = ["gather", "options", "plan", "write_plan"]
+__all__ = ["count_surprises", "gather", "options", "plan", "write_plan"]
 
 
 def plan(page: NotebookPage, words: Iterable[tuple[str, str]]) -> dict[str, dict[str, Any]]:
@@ -62,8 +62,16 @@ def _values(page: NotebookPage, name: str, word: str) -> list[Any]:
     return found
 
 
-def write_plan(folder: Path, page: NotebookPage, runs: dict[str, dict[str, Any]]) -> None:
-    """Put the plan where the workflow reads it; UsageError if the folder is another page's."""
+def write_plan(
+    folder: Path, page: NotebookPage, runs: dict[str, dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Put the plan where the workflow reads it; all runs of it, those of earlier calls too.
+
+    Raises
+    ------
+    UsageError
+        If the folder is another page's.
+    """
     file = folder / "plan.json"
     if file.exists():
         there = json.loads(file.read_text(encoding="utf-8"))
@@ -72,6 +80,7 @@ def write_plan(folder: Path, page: NotebookPage, runs: dict[str, dict[str, Any]]
         runs = there["runs"] | runs
     folder.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps({"page": page.name, "runs": runs}, indent=1), encoding="utf-8")
+    return runs
 
 
 def options(run: dict[str, Any]) -> str:
@@ -83,10 +92,11 @@ def options(run: dict[str, Any]) -> str:
 
 
 def gather(records: Iterable[Path], folder: Path) -> None:
-    """Write ``claims.parquet``, a row for each run and claim, and each kept table likewise.
+    """Write ``claims.parquet``, a row for each run and claim; kept tables and figures likewise.
 
     Every table begins with the parameters of the run, resolved. A run whose claims came out
-    otherwise than the page expects is in it, with ``surprising``.
+    otherwise than the page expects is in it, with ``surprising``. What each figure draws is in
+    a table of the figure's name.
     """
     tables: dict[str, list[pd.DataFrame]] = {}
     for path in records:
@@ -95,7 +105,8 @@ def gather(records: Iterable[Path], folder: Path) -> None:
             name: json.dumps(value) if isinstance(value, list) else value
             for name, value in record["provenance"]["parameters"].items()
         }
-        found = {name: pd.read_csv(io.StringIO(text)) for name, text in record["results"].items()}
+        texts = {**record.get("figures", {}), **record["results"]}
+        found = {name: pd.read_csv(io.StringIO(text)) for name, text in texts.items() if text}
         for name, table in {**found, "claims": pd.DataFrame(record["claims"])}.items():
             # A column of the table may be called like a parameter, `rounds` say.
             rest = table.rename(columns={c: f"{c}_found" for c in table.columns if c in origin})
@@ -103,3 +114,29 @@ def gather(records: Iterable[Path], folder: Path) -> None:
             tables.setdefault(name, []).append(head.join(rest))
     for name, parts in tables.items():
         pd.concat(parts, ignore_index=True).to_parquet(folder / f"{name}.parquet")
+
+
+def count_surprises(records: Iterable[dict[str, Any]]) -> pd.DataFrame:
+    """How often each claim and control came out otherwise than its page expects.
+
+    For a claim this is a false alarm, for a control a mutation that was not rejected.
+
+    Parameters
+    ----------
+    records : iterable of dict
+        Runs of one page that differ by their seed.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``id``, ``control_of``, ``false_alarm`` as the page states it, ``runs``, ``surprises``.
+    """
+    rows = pd.DataFrame([row for record in records for row in record["claims"]])
+    rows["control_of"] = rows["control_of"].fillna("")
+    by_claim = rows.groupby(["id", "control_of"], sort=False)
+    counts = by_claim.agg(
+        false_alarm=("false_alarm", "max"),
+        runs=("surprising", "size"),
+        surprises=("surprising", "sum"),
+    )
+    return counts.reset_index()

@@ -16,6 +16,7 @@ __getattr__, __all__ = hand_on(
             "implicit_differences",
             "leave_one_out",
         ],
+        "matrix_free": ["implicit_by_products", "settled_trajectory"],
         "replaced_example": ["plan_of", "recursive_stability", "summary"],
         "report": ["Criterion"],
         "response": [
@@ -28,6 +29,6 @@ __getattr__, __all__ = hand_on(
             "to_vector",
         ],
         "scale": ["Scale"],
-        "smooth_loops": ["logistic_loop", "network_loop", "ridge_loop"],
+        "smooth_loops": ["logistic_loop", "network_loop", "ridge_loop", "transformer_loop"],
     },
 )

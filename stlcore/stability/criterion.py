@@ -86,7 +86,7 @@ def collapse_criterion(
     repetitions : int
         Trainings that every mean is taken over, from 20 up.
     tolerance : float
-        See :class:`Criterion`.
+        See :class:`~stlcore.stability.report.Criterion`.
 
     Returns
     -------

@@ -34,7 +34,7 @@ from stlcore.lazy import extra
 with extra("torch"):
     import torch
     from torch import Tensor
-    from torch.func import grad, hessian, jacfwd, vmap
+    from torch.func import grad, jacfwd, vmap
 
 __all__ = [
     "SmoothLoop",
@@ -162,10 +162,10 @@ def implicit_differences(
     Parameters, result and errors as in :func:`leave_one_out`. A generation takes one
     Hessian, one mixed derivative and one factorisation, whatever the number of examples.
     """
-    examples = _checked(loop, examples)
+    examples = checked_examples(loop, examples)
     trajectory = torch.as_tensor(loop.trajectory() if trajectory is None else trajectory)
     count = len(loop.real[0])
-    left_out = tuple(part[examples] for part in _tensors(loop.real))
+    left_out = tuple(part[examples] for part in tensors(loop.real))
     of_item = vmap(grad(loop.loss), in_dims=(None, *(0 for _ in left_out)))
     # An example outside the part used again acts on generation 0 only.
     acts = (examples < loop.again).to(torch.float64)[:, None]
@@ -173,7 +173,7 @@ def implicit_differences(
     change = torch.zeros(len(examples), trajectory.shape[1], dtype=torch.float64)
     found = []
     for i, theta in enumerate(trajectory):
-        objective = _objective(loop, i)
+        objective = objective_of(loop, i)
         before = trajectory[max(i - 1, 0)]
         push = of_item(theta, *left_out) / count
         if i:
@@ -185,14 +185,16 @@ def implicit_differences(
     return torch.stack(found).numpy()
 
 
-# --- Retraining ------------------------------------------------------------------------------
+# --- Shared with the way without matrices ----------------------------------------------------
 
 
-def _tensors(parts) -> tuple[Tensor, ...]:
+def tensors(parts) -> tuple[Tensor, ...]:
+    """Arrays as double-precision tensors."""
     return tuple(torch.as_tensor(np.asarray(part, dtype=np.float64)) for part in parts)
 
 
-def _checked(loop: SmoothLoop, examples: Sequence[int]) -> Tensor:
+def checked_examples(loop: SmoothLoop, examples: Sequence[int]) -> Tensor:
+    """The numbers of some real points; ValueError if there is no such point."""
     examples = np.asarray(examples)
     inside = (examples >= 0) & (examples < len(loop.real[0]))
     if examples.ndim != 1 or examples.size == 0 or not inside.all():
@@ -200,12 +202,21 @@ def _checked(loop: SmoothLoop, examples: Sequence[int]) -> Tensor:
     return torch.as_tensor(examples)
 
 
-def _objective(loop: SmoothLoop, generation: int):
+def items_of(loop: SmoothLoop, generation: int, before: Tensor) -> tuple[Tensor, ...]:
+    """The synthetic items that the model ``before`` makes for a generation from 1 up."""
+    noise = tensors(part[generation - 1] for part in loop.noise)
+    return vmap(loop.generate, in_dims=(None, *(0 for _ in noise)))(before, *noise)
+
+
+def objective_of(
+    loop: SmoothLoop, generation: int, made: tuple[Tensor, ...] | None = None
+) -> Callable[..., Tensor]:
     """F(theta, before, example, weight): what a generation minimises.
 
-    ``before`` is the last model, and the real point ``example`` has the given weight.
+    ``before`` is the last model, and the real point ``example`` has the given weight. Items
+    that are ``made`` already are taken as they are, whatever the last model.
     """
-    real, noise = _tensors(loop.real), _tensors(part[generation - 1] for part in loop.noise)
+    real = tensors(loop.real)
     count = len(real[0])
     used = real if generation == 0 else tuple(part[: loop.again] for part in real)
     places = torch.arange(len(used[0]))
@@ -217,18 +228,30 @@ def _objective(loop: SmoothLoop, generation: int):
             weights = torch.where(places == example, weight, 1.0)
             total = total + weights @ of_items(theta, *used)
         if generation and count > loop.again:
-            items = vmap(loop.generate, in_dims=(None, *(0 for _ in noise)))(before, *noise)
+            items = items_of(loop, generation, before) if made is None else made
             total = total + of_items(theta, *items).sum()
         return total / count
 
     return objective
 
 
+def hessian(objective: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Second derivatives in the first argument.
+
+    Not by ``torch.func.hessian``, whose batched first derivative of a layer norm has a wrong
+    derivative itself.
+    """
+    return jacfwd(grad(objective))
+
+
+# --- Retraining ------------------------------------------------------------------------------
+
+
 def _retrained(loop, examples, trajectory, weight: float) -> np.ndarray:
     """Trajectories with the weight of one example changed, shape (I + 1, examples, p)."""
     parts = [
         _run(loop, torch.full((len(chunk), 1), weight, dtype=torch.float64), chunk, trajectory)
-        for chunk in _checked(loop, examples).split(CHUNK)
+        for chunk in checked_examples(loop, examples).split(CHUNK)
     ]
     return torch.cat(parts, dim=1).numpy()
 
@@ -244,7 +267,7 @@ def _run(loop, weights: Tensor, examples: Tensor | None, trajectory) -> Tensor:
             start = found[-1][0] if found else torch.as_tensor(loop.start, dtype=torch.float64)
         start = start.expand(len(weights), -1)
         before = found[-1] if found else start
-        found.append(_minimise(_objective(loop, i), start, before, examples, weights[:, 0], i))
+        found.append(_minimise(objective_of(loop, i), start, before, examples, weights[:, 0], i))
     return torch.stack(found)
 
 
@@ -259,9 +282,10 @@ def _minimise(objective, theta, before, examples, weights, generation: int) -> T
     damping = torch.zeros(len(theta), dtype=torch.float64)
     height, identity = value(theta, *fixed), torch.eye(theta.shape[1], dtype=torch.float64)
     for _ in range(STEPS):
-        gradient, bend = slope(theta, *fixed), curve(theta, *fixed)
+        gradient = slope(theta, *fixed)
         if gradient.abs().max() <= CLOSE:
             return theta
+        bend = curve(theta, *fixed)
         scale = bend.diagonal(dim1=1, dim2=2).abs().mean(dim=1)
         damped = bend + (damping * scale)[:, None, None] * identity
         tried = theta - torch.linalg.solve_ex(damped, gradient).result

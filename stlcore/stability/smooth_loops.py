@@ -1,4 +1,4 @@
-r"""Three loops whose learners minimise a smooth loss, ready for :mod:`stlcore.stability.implicit`.
+r"""Four loops whose learners minimise a smooth loss, ready for :mod:`stlcore.stability.implicit`.
 
 Features are standard normal and new in every generation. A synthetic label is a smooth
 function of the last model and of noise, as derivatives through the generations need it:
@@ -8,17 +8,24 @@ for regression the prediction plus normal noise, for classification a probabilit
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
+
 import numpy as np
 
 from stlcore.checks import check_count, check_share
 from stlcore.lazy import extra
+from stlcore.learners.in_context.network import Transformer
 from stlcore.stability.implicit import SmoothLoop
 
 with extra("torch"):
     import torch
+    from torch import Tensor
+    from torch.func import functional_call
+    from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.nn.functional import softplus
 
-__all__ = ["logistic_loop", "network_loop", "ridge_loop"]
+__all__ = ["logistic_loop", "network_loop", "ridge_loop", "transformer_loop"]
 
 PENALTY = 1e-3
 
@@ -103,6 +110,88 @@ def network_loop(
     means = torch.vmap(predict, in_dims=(None, 0))(truth, torch.as_tensor(x)).numpy()
     y = means + noise * rng.standard_normal(n)
     return SmoothLoop(loss, generate, (x, y), again, later, truth.numpy(), PENALTY)
+
+
+def transformer_loop(
+    network: Transformer,
+    n: int,
+    share: float,
+    generations: int,
+    rng: np.random.Generator,
+    noise: float = 0.5,
+    penalty: float = 1.0,
+) -> tuple[SmoothLoop, Callable[[Tensor, Tensor, Tensor], Tensor]]:
+    r"""A pretrained in-context transformer whose weights are trained on in every generation.
+
+    An item is a sequence of pairs of one task, and its loss the mean of
+    :math:`(\hat y_j-y_j)^2/2` over the labels, each predicted from the pairs before it. A
+    generation makes the labels of a new sequence one after the other: its prediction from the
+    pairs made so far, plus noise. The parameters are the changes of the weights, so that the
+    penalty keeps every generation near the pretrained network.
+
+    Parameters
+    ----------
+    network : Transformer
+        Where every generation is pulled to; it is left as it is.
+    n : int
+        Sequences of every generation, with one pair more than the longest context.
+    share : float
+        Share of the first real set that is used again, rounded to whole sequences.
+    generations : int
+        Generations after the first fit.
+    rng : numpy.random.Generator
+        For the tasks, the data and the noise.
+    noise : float
+        Standard deviation of the label noise, real and synthetic.
+    penalty : float
+        Half of it times the squared change of the weights is added to the mean loss. It must
+        be large enough for the Hessians at the minima to be positive definite.
+
+    Returns
+    -------
+    loop : SmoothLoop
+    predict : callable
+        ``predict(theta, x, y)``: predictions, shape (..., length), of the labels of sequences
+        (..., length, d) and (..., length).
+    """
+    network, shape = copy.deepcopy(network).double(), network.architecture
+    length, d = shape.length + 1, shape.dimension
+    centre = {name: weights.detach() for name, weights in network.named_parameters()}
+    sizes = [weights.numel() for weights in centre.values()]
+
+    class Reading(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = network
+
+        def forward(self, x, y):
+            memory = self.network.read(x[..., :-1, :], y[..., :-1])
+            return self.network.answer(memory, x, causal=True)
+
+    reading = Reading()
+
+    def predict(theta, x, y):
+        parts = zip(centre.items(), theta.split(sizes), strict=True)
+        weights = {f"network.{k}": w + part.view(w.shape) for (k, w), part in parts}
+        with sdpa_kernel(SDPBackend.MATH):  # the one that can be differentiated twice
+            return functional_call(reading, weights, (x, y))
+
+    def loss(theta, x, y):
+        return (predict(theta, x, y) - y).square().mean() / 2
+
+    def generate(theta, x, e):
+        made: list[Tensor] = []
+        for j in range(length):  # what is not made yet is not seen
+            labels = torch.stack(made + [torch.zeros_like(e[0])] * (length - j))
+            made.append(predict(theta, x, labels)[j] + noise * e[j])
+        return x, torch.stack(made)
+
+    again = int(np.rint(check_share(share, "a share") * check_count("the number of sequences", n)))
+    later = (check_count("generations", generations), n - again, length)
+    x, tasks = rng.standard_normal((n, length, d)), rng.standard_normal((n, d, 1)) / np.sqrt(d)
+    y = (x @ tasks)[..., 0] + noise * rng.standard_normal((n, length))
+    new = rng.standard_normal((*later, d)), rng.standard_normal(later)
+    return SmoothLoop(loss, generate, (x, y), again, new, np.zeros(sum(sizes)), penalty), predict
 
 
 def _features(n, d, share, generations, rng):

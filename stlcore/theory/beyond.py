@@ -378,8 +378,9 @@ def curation_balance(truth, weights, share: float) -> np.ndarray:
 
     Notes
     -----
-    :math:`m_k=\alpha\theta^*_k/(1-(1-\alpha)w_k/W)`, where W is the only number above
-    :math:`(1-\alpha)\max w` that makes the sum 1; then :math:`W=\langle m,w\rangle`.
+    :math:`m_k=\alpha\theta^*_k/(1-(1-\alpha)w_k/W)`, where for :math:`\alpha<1` W is the only
+    number above :math:`(1-\alpha)\max w` (over classes of the truth) that makes the sum 1; then
+    :math:`W=\langle m,w\rangle`.
     """
     truth, weights = np.asarray(truth, dtype=float), np.asarray(weights, dtype=float)
     share = float(check_share(share))

@@ -1,15 +1,24 @@
 """The built book: what Sphinx wrote, and what a browser makes of it."""
 
+import io
 import json
+import re
+import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
 from stlcore.pages.repository import ROOT
-from stlcore.pages.runner import executed_records, pages
+from stlcore.pages.runner import executed_records, find_page, pages
 
 HTML = ROOT / "_build" / "html"
 HARMLESS = "THEBE_JS_URL"  # the theme declares it twice; nothing depends on it
@@ -90,6 +99,25 @@ def test_every_figure_has_its_provenance_below_it():
                     assert word in shown, f"{page.name}: a figure without {word}"
 
 
+def test_every_figure_has_its_numbers_beside_it():
+    """A table with a finite number in every row, linked on the page, once for each figure."""
+    for record in executed_records():
+        page = find_page(record["page"]["id"])
+        figures = [c.metadata.get("mystnb", {}).get("figure") for c in page.notebook.cells]
+        names = [figure["name"] for figure in figures if figure]
+        assert list(record["figures"]) == names, page.name
+        html = (HTML / f"notebooks/{page.path.parent.name}/{page.path.stem}.html").read_text()
+        links = re.findall(r'class="numbers" href="([^"]+)"', html)
+        assert links == [f"../../numbers/{name}.csv" for name in names]
+        for name, text in record["figures"].items():
+            assert (HTML / "numbers" / f"{name}.csv").read_text(encoding="utf-8") == text
+            table = pd.read_csv(io.StringIO(text))
+            numbers = table.drop(columns=["panel", "series", "kind", "color"], errors="ignore")
+            finite = np.isfinite(numbers.select_dtypes("number"))
+            assert len(table) > 1, name
+            assert finite.any(axis=1).all(), name
+
+
 def test_book_names_no_folder_of_the_machine_it_was_made_on():
     home = str(Path.home())
     for page in pages():
@@ -103,75 +131,105 @@ def test_records_are_json_without_nan():
         json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda word: pytest.fail(word))
 
 
+def load(page, chapter):
+    """Open the chapter, and wait for its formulas."""
+    page.set_default_timeout(120_000)  # two browsers may be at work on a slow machine
+    page.goto((HTML / f"{chapter}.html").as_uri())
+    page.wait_for_function("() => !window.MathJax || !!MathJax.startup?.promise")
+    page.evaluate("() => window.MathJax && MathJax.startup.promise")
+
+
 def opened(browser, chapter, width, theme):
-    """The chapter in a window of that width; its outside requests and errors."""
+    """A new window with the chapter, for a reader who has chosen the theme before."""
     page = browser.new_page(viewport={"width": width, "height": 844})
     page.add_init_script(f"localStorage.setItem('mode', '{theme}')")
     page.add_init_script(f"localStorage.setItem('theme', '{theme}')")
-    outside, errors = [], []
-    page.on("request", lambda r: outside.append(r.url) if r.url.startswith("http") else None)
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto((HTML / f"{chapter}.html").as_uri())
-    page.wait_for_load_state("load")
-    page.wait_for_function("() => !window.MathJax || !!MathJax.startup?.promise", timeout=20_000)
-    page.evaluate("() => window.MathJax && MathJax.startup.promise")
-    return page, outside, [error for error in errors if HARMLESS not in error]
+    load(page, chapter)
+    return page
 
 
-@pytest.mark.parametrize("chapter", chapters())
+@pytest.fixture(scope="module")
+def window(browser):
+    """The window that all chapters are looked at in, and what it asked for and complained of.
+
+    A new window costs as much as a chapter.
+    """
+    page = browser.new_page(viewport={"width": 1280, "height": 844}, color_scheme="light")
+    said = []
+    page.on("request", lambda r: said.append(r.url) if r.url.startswith("http") else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    yield page, said
+    page.close()
+
+
+@pytest.fixture(scope="module", params=chapters())
+def chapter(request, window):
+    """A chapter, loaded once for all the tests that look at it."""
+    page, said = window
+    said.clear()
+    load(page, request.param)
+    page.add_style_tag(content="* { transition: none !important }")  # a theme is there at once
+    return SimpleNamespace(name=request.param, page=page, said=said)
+
+
+def dressed(chapter, width, theme):
+    """The chapter's window in that width and theme, which need no loading."""
+    chapter.page.set_viewport_size({"width": width, "height": 844})
+    chapter.page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
+    return chapter.page
+
+
+def test_a_chapter_asks_nobody_and_makes_no_error(chapter):
+    assert [said for said in chapter.said if HARMLESS not in said] == []
+
+
 @pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])
-def test_chapter_in_the_browser(browser, chapter, width, theme):
-    page, outside, errors = opened(browser, chapter, width, theme)
-    try:
-        assert outside == []
-        assert errors == []
-        assert page.get_attribute("html", "data-theme") == theme
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        assert page.locator("mjx-merror, [data-mjx-error]").count() == 0
-        raw = page.evaluate(
-            "[...document.querySelectorAll('.math')].filter(m => !m.querySelector('mjx-container'))"
-            ".map(m => m.textContent)"
-        )
-        assert raw == []
-        images = page.evaluate(
-            "[...document.querySelectorAll('article img')].map(i => [i.naturalWidth, i.alt])"
-        )
-        assert all(natural > 0 and len(alt) > 20 for natural, alt in images)
-        assert page.locator("article .cell_output .traceback").count() == 0
-        unresolved = page.locator("article a:text('%s')").count()  # a reference without its name
-        assert unresolved == 0
-    finally:
-        page.close()
+def test_chapter_in_the_browser(chapter, width, theme):
+    page = dressed(chapter, width, theme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.locator("mjx-merror, [data-mjx-error]").count() == 0
+    raw = page.evaluate(
+        "[...document.querySelectorAll('.math')].filter(m => !m.querySelector('mjx-container'))"
+        ".map(m => m.textContent)"
+    )
+    assert raw == []
+    images = page.evaluate(
+        "[...document.querySelectorAll('article img')].map(i => [i.naturalWidth, i.alt])"
+    )
+    assert all(natural > 0 and len(alt) > 20 for natural, alt in images)
+    assert page.locator("article .cell_output .traceback").count() == 0
+    unresolved = page.locator("article a:text('%s')").count()  # a reference without its name
+    assert unresolved == 0
 
 
-@pytest.mark.parametrize("chapter", [c for c in chapters() if c.startswith("notebooks/")])
-def test_solutions_are_folded_and_wide_things_scroll_in_their_box(browser, chapter):
-    page, _, _ = opened(browser, chapter, 390, "light")
-    try:
-        bodies = page.locator("article div.solution .sd-summary-content, article details.toggle")
+def test_solutions_are_folded_and_wide_things_scroll_in_their_box(chapter):
+    page = dressed(chapter, 390, "light")
+    opened = page.evaluate(
+        """() => [...document.querySelectorAll(
+                'article div.solution .sd-summary-content, article details.toggle')]
+            .filter(body => body.hasAttribute('open')).length"""
+    )
+    assert opened == 0
+    if chapter.name.startswith("notebooks/"):
         assert page.locator("article div.solution").count() >= 2
-        for index in range(bodies.count()):
-            assert bodies.nth(index).get_attribute("open") is None
-        too_wide = page.evaluate(
-            """() => [...document.querySelectorAll('mjx-container[display=true]')]
-                .filter(m => m.getBoundingClientRect().right > innerWidth + 1).length"""
-        )
-        assert too_wide == 0
-        overlaid = page.evaluate(
-            """() => [...document.querySelectorAll('div.claims')]
-                .filter(c => c.getBoundingClientRect().right > innerWidth + 1).length"""
-        )
-        assert overlaid == 0
-        # Axis labels have 11 points, so this leaves them 8 pixels of the phone's own size.
-        small = page.evaluate(
-            """() => [...document.querySelectorAll('article figure img')]
-                .filter(i => i.getBoundingClientRect().width < 0.55 * i.naturalWidth
-                    || i.parentElement.getBoundingClientRect().right > innerWidth + 1)
-                .map(i => i.alt)"""
-        )
-        assert small == []
-    finally:
-        page.close()
+    too_wide = page.evaluate(
+        """() => [...document.querySelectorAll('mjx-container[display=true]')]
+            .filter(m => m.getBoundingClientRect().right > innerWidth + 1).length"""
+    )
+    assert too_wide == 0
+    overlaid = page.evaluate(
+        """() => [...document.querySelectorAll('div.claims')]
+            .filter(c => c.getBoundingClientRect().right > innerWidth + 1).length"""
+    )
+    assert overlaid == 0
+    # Axis labels have 11 points, so this leaves them 8 pixels of the phone's own size.
+    small = page.evaluate(
+        """() => [...document.querySelectorAll('article figure img')]
+            .filter(i => i.getBoundingClientRect().width < 0.55 * i.naturalWidth
+                || i.parentElement.getBoundingClientRect().right > innerWidth + 1)
+            .map(i => i.alt)"""
+    )
+    assert small == []
 
 
 def luminance(colour):
@@ -182,7 +240,7 @@ def luminance(colour):
 
 
 def test_claims_can_be_filtered_and_pointed_at(browser):
-    page, _, _ = opened(browser, "claims", 1280, "light")
+    page = opened(browser, "claims", 1280, "light")
     visible = "[...document.querySelectorAll('.claims tbody tr')].filter(r => r.checkVisibility())"
     try:
         everything = page.evaluate(f"{visible}.length")
@@ -215,39 +273,88 @@ def test_search_finds_a_theorem_and_an_id_first(browser):
         assert name in first, words
 
 
-@pytest.mark.parametrize("chapter", chapters())
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_nothing_keeps_a_keyboard_or_a_screen_reader_out(browser, chapter, theme):
+#: One element with text for each combination of what its contrast depends on: its colour, size
+#: and weight, and all grounds below it. The claims alone have hundreds of equal ones.
+UNLIKE = """() => {
+    const grounds = new Map([[null, ""]]), found = new Map();
+    const ground = (element) => {
+        if (!grounds.has(element)) {
+            const style = getComputedStyle(element);
+            const own = [style.backgroundColor, style.backgroundImage, style.opacity, style.filter];
+            grounds.set(element, ground(element.parentElement) + own);
+        }
+        return grounds.get(element);
+    };
+    for (const element of document.body.querySelectorAll("*")) {
+        const words = [...element.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
+        if (!words || !element.checkVisibility({ visibilityProperty: true })) continue;
+        const style = getComputedStyle(element);
+        const key = [style.color, style.fontSize, style.fontWeight, ground(element)].join();
+        if (!found.has(key)) found.set(key, element);
+    }
+    return [...found.values()];
+}"""
+
+
+def grave(page, rules, where="() => document", without=()):
+    """The serious and critical findings of axe-core: rule, and where it is broken."""
+    axe = pytest.importorskip("axe_playwright_python")
+    if not page.evaluate("'axe' in window"):
+        page.evaluate((resources.files(axe) / "axe.min.js").read_text(encoding="utf-8"))
+    found = page.evaluate(
+        f"""async ([exclude, rules]) =>
+            (await axe.run({{ include: ({where})(), exclude }}, rules)).violations""",
+        [list(without), {"resultTypes": ["violations"], "preload": False, **rules}],
+    )
+    return [
+        (violation["id"], [node["html"][:120] for node in violation["nodes"]])
+        for violation in found
+        if violation["impact"] in ("serious", "critical")
+    ]
+
+
+ALL_BUT_CONTRAST = {"rules": {"color-contrast": {"enabled": False}}}
+CONTRAST = {"runOnly": ["color-contrast"]}
+
+
+def test_nothing_keeps_a_keyboard_or_a_screen_reader_out(chapter):
     """No serious or critical finding of axe-core, and only formulas that scroll are stops.
 
-    Nor is any code cut off. The theme changes colours only, and those of code are the same in
-    every chapter, so one of them stands for all.
+    Nor is any code cut off. What is inside of a piece of code is looked at in C-02 alone.
     """
-    axe = pytest.importorskip("axe_playwright_python")
-    page, _, _ = opened(browser, chapter, 1366, theme)
+    page = dressed(chapter, 1366, "light")
+    code = [] if "/c02_" in chapter.name else ["div.highlight pre"]
+    assert grave(page, ALL_BUT_CONTRAST, without=code) == []
+    needless = page.evaluate(
+        """() => [...document.querySelectorAll('mjx-container[tabindex]')]
+            .filter(formula => formula.scrollWidth <= formula.clientWidth).length"""
+    )
+    assert needless == 0
+    cut = page.evaluate(
+        """() => [...document.querySelectorAll('div.cell_input pre')]
+            .filter(pre => pre.scrollWidth > pre.clientWidth).length"""
+    )
+    assert cut == 0
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_colour_can_be_read(chapter, theme):
+    """Of equal pieces of text one is looked at; of C-02 all."""
+    page = dressed(chapter, 1366, theme)
+    where = "() => document" if "/c02_" in chapter.name else UNLIKE
+    assert grave(page, CONTRAST, where) == []
+
+
+def test_one_pale_word_among_many_is_found(browser):
+    page = opened(browser, "notebooks/contamination/c02_thm31_risk_recurrence", 1366, "light")
     try:
-        page.evaluate((resources.files(axe) / "axe.min.js").read_text(encoding="utf-8"))
-        rules = {"runOnly": ["color-contrast"]} if theme == "dark" else {}
-        code = [] if "c02_" in chapter else [["div.highlight pre"]]
-        found = page.evaluate(
-            "given => axe.run(...given)", [{"include": [["html"]], "exclude": code}, rules]
-        )["violations"]
-        grave = [
-            (violation["id"], [node["html"][:120] for node in violation["nodes"]])
-            for violation in found
-            if violation["impact"] in ("serious", "critical")
-        ]
-        assert grave == []
-        needless = page.evaluate(
-            """() => [...document.querySelectorAll('mjx-container[tabindex]')]
-                .filter(formula => formula.scrollWidth <= formula.clientWidth).length"""
+        page.evaluate(
+            "[...document.querySelectorAll('.claims td[data-label=Measured]')].at(-1)"
+            ".style.color = '#bbb'"
         )
-        assert needless == 0
-        cut = page.evaluate(
-            """() => [...document.querySelectorAll('div.cell_input pre')]
-                .filter(pre => pre.scrollWidth > pre.clientWidth).length"""
-        )
-        assert cut == 0
+        ((rule, places),) = grave(page, CONTRAST, UNLIKE)
+        assert rule == "color-contrast"
+        assert len(places) == 1
     finally:
         page.close()
 
@@ -255,8 +362,9 @@ def test_nothing_keeps_a_keyboard_or_a_screen_reader_out(browser, chapter, theme
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_text_and_claims_are_readable(browser, theme):
     chapter = "notebooks/contamination/c02_thm31_risk_recurrence"
-    page, _, _ = opened(browser, chapter, 1280, theme)
+    page = opened(browser, chapter, 1280, theme)
     try:
+        assert page.get_attribute("html", "data-theme") == theme
         ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
         for place in (
             "article section > p",
@@ -278,3 +386,55 @@ def test_text_and_claims_are_readable(browser, theme):
         assert ("invert" in turned) == (theme == "dark")
     finally:
         page.close()
+
+
+@pytest.fixture(scope="module")
+def served():
+    """Where the site is served from, below a path as on a project's site."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=HTML.parent)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/{HTML.name}"
+        server.shutdown()
+
+
+def test_the_site_works_below_a_path(browser, served):
+    """Nothing that a page loads, and nothing that it offers to download, is missing."""
+    page, missing = browser.new_page(), []
+    page.set_default_timeout(120_000)  # the machine may be busy
+    page.on("response", lambda r: missing.append(r.url) if r.status >= 400 else None)
+    page.goto(f"{served}/notebooks/contamination/c03_cor32_fixed_share.html")
+    page.wait_for_function("() => document.querySelector('mjx-container')")
+    offered = page.evaluate(
+        "[...document.querySelectorAll('a.numbers, .dropdown-download-buttons a')].map(a => a.href)"
+    )
+    assert len(offered) == 4  # three figures and the notebook
+    missing += [address for address in offered if not page.request.get(address).ok]
+    page.close()
+    assert missing == []
+
+
+def test_the_book_can_be_printed(browser, tmp_path):
+    """Three chapters of it: figures, an outline, links inside, solutions at the end."""
+    sys.path.append(str(ROOT / "workflow"))
+    from print_book import article, assemble, print_on
+
+    names = ["c02_thm31_risk_recurrence", "c03_cor32_fixed_share"]
+    files = [{"file": f"notebooks/contamination/{name}"} for name in names]
+    contents = {"root": "intro", "parts": [{"caption": "Part", "chapters": files}]}
+    text = assemble(HTML, contents)
+    places = set(re.findall(r'id="([^"]+)"', text))
+    assert set(re.findall(r'href="#([^"]+)"', text)) <= places
+    assert text.index("<h1>Solutions</h1>") < text.index('class="solution')
+    print_on(browser, HTML, tmp_path / "book.pdf", contents)
+    found = (tmp_path / "book.pdf").read_bytes()
+    assert 15 < len(re.findall(rb"/Type ?/Page\b", found)) < 60
+    assert b"/Outlines" in found
+    assert b"/URI (file" not in found
+    assert len(found) < 3_000_000
+    assert not (HTML / "whole.html").exists()
+    assert article(HTML, "intro", set()).select("a[href^='#']") == []

@@ -7,22 +7,26 @@ import builtins
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import nbformat
 import numpy as np
 import pytest
+import yaml
 
-from stlcore.pages.course import (
-    build_course,
-    exercises,
-    names,
-    read_plan,
-    student_version,
-)
+from stlcore.pages.course import build_course, read_plan
 from stlcore.pages.exercise import agrees, numbers
 from stlcore.pages.plain import BLANK, DIRECTIVE, OPTION, plain
 from stlcore.pages.repository import ROOT, UsageError
 from stlcore.pages.runner import NotebookPage, find_page, pages
+from stlcore.pages.versions import (
+    assignment,
+    exercises,
+    names,
+    solutions_apart,
+    student_version,
+    teacher_version,
+)
 
 PAGES = pages()
 
@@ -50,6 +54,11 @@ def directives(page, kind) -> list[tuple[str, str]]:
 def solutions(page) -> dict[str, str]:
     """Solutions by the label of their exercise."""
     return {argument: OPTION.sub("", body) for argument, body in directives(page, "solution")}
+
+
+def asked(page) -> dict[str, str]:
+    """What exercises ask for, by their labels."""
+    return {dict(OPTION.findall(body))["label"]: body for _, body in directives(page, "exercise")}
 
 
 # --- Plain Jupyter ---------------------------------------------------------------------------
@@ -184,14 +193,40 @@ def telling(solution: str) -> list[str]:
 def test_no_cell_gives_a_solution_away(page, student):
     """Phrases, formulas, code and values of a solution stand in no cell, but its exercise's."""
     cells = squeezed("\n\n".join(cell.source for cell in student.cells))
-    asked = {
-        dict(OPTION.findall(body))["label"]: squeezed(body)
-        for _, body in directives(page, "exercise")
-    }
+    known = {label: squeezed(body) for label, body in asked(page).items()}
     for label, solution in solutions(page).items():
         texts = {squeezed(text) for text in telling(solution)}
-        found = {text for text in texts if text in cells and text not in asked[label]}
-        assert found == {squeezed(text) for text in REPEATED.get(label, [])}, label
+        found = {text for text in texts if text in cells and text not in known[label]}
+        assert found <= {squeezed(text) for text in REPEATED.get(label, [])}, label
+
+
+def test_no_code_of_a_solution_is_left(page, student):
+    """Longer lines of it, blanks apart; what a stub says of its arguments is for all."""
+    cells = [c for c in page.notebook.cells if c.cell_type == "code"]
+    tagged = [(set(c.metadata.get("tags", [])), c.source) for c in cells]
+    given = "".join(source for tags, source in tagged if tags & {"numbers", "stub", "check"})
+    lines = {
+        re.sub(r"\s", "", line)
+        for tags, source in tagged
+        for line in source.splitlines()
+        if "solution" in tags and not line.startswith(("from ", "import "))
+    }
+    left = re.sub(r"\s", "", "".join(c.source for c in student.cells))
+    given = re.sub(r"\s", "", given)
+    assert not [line for line in lines if len(line) >= 24 and line in left and line not in given]
+
+
+def test_a_solution_for_teachers_is_in_no_page():
+    """Nor in what students get; a teacher's notebook has it, and so has nbgrader's source."""
+    for label, solution in solutions_apart().items():
+        page = find_page(label.split("-")[1])
+        last = solution.split("Points:")[1].strip()  # how it is graded
+        public = (page.path.read_text("utf-8"), nbformat.writes(student_version(page)))
+        for words in (text for text in telling(solution) if text.count(" ") >= 6):
+            assert not any(squeezed(words) in squeezed(found) for found in public), words
+        for version in (teacher_version, assignment):
+            assert last in prose(version(page, apart=solutions_apart()))
+            assert last not in prose(version(page))
 
 
 @pytest.mark.parametrize("name", ["c02", "a01"])
@@ -215,6 +250,40 @@ def test_a_student_version_runs_outside_the_repository(name, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().startswith(str(tmp_path))
+
+
+# --- Quick checks ----------------------------------------------------------------------------
+
+
+def quick_checks(page) -> list[tuple[str, list[str], str]]:
+    """Question, letters of the options and answer of each quick check."""
+    text = prose(page.notebook).partition("### Quick check")[2]
+    text = re.split(r"(?m)^## ", text)[0]
+    found = DIRECTIVE.split(text)
+    asked, answers = found[:-1:5], found[4::5]
+    return [
+        (question, re.findall(r"(?m)^- \((\w)\) ", question), OPTION.sub("", answer).strip())
+        for question, answer in zip(asked, answers, strict=True)
+    ]
+
+
+CHECKED = [page for page in PAGES if quick_checks(page)]
+
+
+def test_core_pages_have_quick_checks():
+    assert {"a01", "b02", "b06", "c02", "c03", "c04", "c07", "n02"} <= {p.name for p in CHECKED}
+
+
+@pytest.mark.parametrize("page", CHECKED, ids=lambda page: page.name)
+def test_an_answer_says_why_the_others_are_wrong(page, student):
+    text = prose(student)
+    assert len(quick_checks(page)) >= 2
+    for question, letters, answer in quick_checks(page):
+        assert 2 <= len(letters) <= 4
+        assert set(letters) == set(re.findall(r"\((\w)\)", answer))
+        assert re.match(r"\(\w\)[:,.]", answer)  # the right one first
+        assert re.search(r"\*\*\d\.\*\* (.+)", question)[1] in text
+        assert not any(sentence in text for sentence in answer.splitlines())
 
 
 # --- Exercises on code -----------------------------------------------------------------------
@@ -260,8 +329,13 @@ def test_an_exercise_on_code_has_all_its_cells_in_order(coded):
         assert ast.unparse(function.body[-1]) == "raise NotImplementedError"
 
 
+NEAR_MISSES = yaml.safe_load((Path(__file__).parent / "near_misses.yml").read_text("utf-8"))
+
+
 def test_its_checks_pass_the_solution_and_nothing_less(coded, capsys):
     """The page's imports are all they need, so that an exercise can be done without a run."""
+    near_misses = NEAR_MISSES[f"ex-{coded.name}-code"]
+    assert len(near_misses) >= 2
     imports = next(c.source for c in coded.notebook.cells if c.cell_type == "code")
     space: dict = {}
     exec(imports, space)
@@ -282,11 +356,20 @@ def test_its_checks_pass_the_solution_and_nothing_less(coded, capsys):
         for source in (check, hidden):  # one per mille off
             with pytest.raises(AssertionError):
                 exec(source, space)
+        for text, wrong in near_misses:
+            assert text in solution
+            exec(solution.replace(text, wrong), space)
+            with pytest.raises((AssertionError, IndexError, TypeError, ValueError)):
+                exec(f"{check}\n{hidden}", space)
 
 
 def test_every_exercise_says_what_it_is_and_no_other_does():
-    labels = [label for page in PAGES for label in solutions(page)]
-    assert sorted(exercises()) == sorted(labels)
+    known = exercises()
+    labels = [label for page in PAGES for label in asked(page)]
+    assert sorted(known) == sorted(labels)
+    solved = {label for page in PAGES for label in solutions(page)}
+    assert solved == {label for label, found in known.items() if not found.apart}
+    assert solutions_apart().keys() == known.keys() - solved
     for page in CODED:
         own = {label for label, found in exercises().items() if found.kind == "code"}
         names = {label for label in own if f"-{page.name}-" in label}
@@ -310,7 +393,10 @@ def test_the_book_shows_what_an_exercise_is(tmp_path):
     command = [sys.executable, "-m", "sphinx", "-W", "-q", tmp_path, tmp_path / "out"]
     subprocess.run(command, check=True)
     html = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
-    assert "<p><em>Proof, level 1, 10 minutes, 2 points.</em></p>\n<p>Show it.</p>" in html
+    assert (
+        '<p><span class="level">★☆☆</span> <em>Proof, level 1, 10 minutes, 2 points.</em></p>\n'
+        "<p>Show it.</p>"
+    ) in html
 
 
 def test_numbers_belong_to_a_name():
@@ -359,7 +445,11 @@ def test_a_plan_of_the_book_can_be_read(plan):
         ("title: One\nlessons: []\nroom: 3", "has no use for 'room'"),
         ("title: One\nlessons: [{title: A, pages: [c99]}]", "there is no page 'c99'"),
         ("title: One\nlessons: [{title: A, pages: [c02, C-02]}]", "has the page c02 twice"),
-        ("title: One\nlessons: [{title: A, pages: [], exercises: [ex]}]", "no exercise with 'ex'"),
+        ("title: One\nlessons: [{title: A, pages: [c02], exercises: [ex]}]", "'A' has 'ex'"),
+        (
+            "title: One\nlessons: [{title: A, pages: [c02], exercises: [ex-c03-code]}]",
+            "no page of the lesson 'A' has 'ex-c03-code'",
+        ),
         ("title: [", "cannot read the plan"),
     ],
 )
@@ -384,4 +474,40 @@ def test_a_course_replaces_a_course_and_nothing_else(tmp_path):
         assert ("Solution of Exercise 1" in prose(notebook)) == (kind == "teacher")
     syllabus = (tmp_path / "made" / "syllabus.md").read_text()
     assert "| C-02 The risk recurrence, exactly | ex-c02-code | code | 1 | 20 | 4 |" in syllabus
-    assert "In all 45 minutes of exercises, 8 points." in syllabus
+    assert "In all 85 minutes of exercises, 14 points." in syllabus
+
+
+def test_a_lesson_has_the_exercises_that_were_chosen(tmp_path):
+    """In all three versions; those on code go with all of their cells."""
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private" / "ex-c02-exam.md").write_text("For teachers. Points: all of them.")
+    (tmp_path / "plan.yml").write_text(
+        "title: One\nsolutions: private\nlessons:\n"
+        "  - {title: A, pages: [c02, c03], exercises: [ex-c02-first, ex-c02-exam, ex-c03-code]}\n"
+        "  - {title: B, pages: [c04], exercises: [ex-c04-fresh]}\n"
+        "  - {title: C, pages: [c06], exercises: []}\n"
+    )
+    build_course(tmp_path / "plan.yml", tmp_path / "made")
+    places = {kind: f"{kind}/{{0}}.ipynb" for kind in ("student", "teacher")}
+    for kind, place in (places | {"nbgrader": "nbgrader/source/{0}/{0}.ipynb"}).items():
+        made = {
+            name: nbformat.read(tmp_path / "made" / place.format(name), as_version=4)
+            for name in ("c02", "c03", "c04", "c06")
+        }
+        headings = {n: re.findall(r"(?m)^\*\*(Exercise \d)", prose(made[n])) for n in made}
+        assert headings == {
+            "c02": ["Exercise 1", "Exercise 4"],
+            "c03": ["Exercise 4"],
+            "c04": ["Exercise 1"],
+            "c06": [],
+        }
+        assert "## Exercises" not in prose(made["c06"])
+        code = {
+            n: "\n".join(c.source for c in made[n].cells if c.cell_type == "code") for n in made
+        }
+        assert [n for n in made if "agrees(" in code[n]] == ["c03"]
+        assert ("For teachers." in prose(made["c02"])) == (kind != "student")
+    syllabus = (tmp_path / "made" / "syllabus.md").read_text()
+    assert re.findall(r"\| (ex-[\w-]+) \|", syllabus) == [
+        *("ex-c02-first", "ex-c02-exam", "ex-c03-code", "ex-c04-fresh")
+    ]

@@ -59,6 +59,7 @@ def test_an_untouched_copy_gets_nothing_and_the_solution_all(course, tmp_path):
         text = (released / f"{page}.ipynb").read_text(encoding="utf-8")
         assert "SOLUTION" not in text
         assert "HIDDEN" not in text
+        assert "Points:" not in text  # of a solution for teachers
         assert "raise NotImplementedError" in text
         shutil.copytree(released, course / "submitted" / "untouched" / page)
         shutil.copytree(course / "source" / page, course / "submitted" / "solved" / page)

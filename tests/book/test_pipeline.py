@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -113,7 +114,7 @@ def make_slow(checkout: Path, name: str, seconds: int) -> None:
 
 
 def at_work(checkout: Path, name: str) -> list[Path]:
-    return list(record_of(checkout, name).parent.glob(f".{name}_small.*/executed.ipynb"))
+    return list(record_of(checkout, name).parent.glob(f".{name}_small.*/source.ipynb"))
 
 
 def test_from_another_folder_into_a_place_with_odd_letters(checkout, tmp_path):
@@ -221,9 +222,15 @@ def test_a_sweep_is_one_table_with_the_runs_that_surprise(checkout, tmp_path):
         assert row.surprising == (mean > 0.5)
     assert {True, False} == set(claims.surprising)
     made = {path: path.stat().st_mtime_ns for path in (folder / "runs").glob("*.json")}
+    text.write_text(
+        text.read_text("utf-8").replace("time.sleep(0)", "assert (seed, size) != (3, 9)"), "utf-8"
+    )
     second = sweep("2:3")
-    assert second.returncode == 0, second.stderr
-    assert len(pd.read_parquet(folder / "claims.parquet")) == 12
+    assert second.returncode == 1
+    assert "the claims of 5 of 6 runs" in second.stdout, "one that fails costs the others"
+    said = re.search(r"a run that failed says why in (.+\.log)", second.stdout)
+    assert "failed with AssertionError" in Path(said[1]).read_text(encoding="utf-8")
+    assert len(pd.read_parquet(folder / "claims.parquet")) == 10
     assert all(path.stat().st_mtime_ns == before for path, before in made.items())
 
 

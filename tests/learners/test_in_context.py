@@ -258,6 +258,14 @@ def test_what_is_tracked():
         np.testing.assert_array_equal(value, np.zeros(8))
 
 
+def test_answers_at_the_queries_belong_to_their_model():
+    learner = learner_of(BayesRidge(NOISE))
+    shifted = [lambda x, s=s: learner.truth(x) + s for s in (0.2, -0.1, 0.5)]
+    for _ in range(2):
+        for one, other, far in ((0, 1, 0.3), (1, 2, 0.6), (2, 0, 0.3)):
+            np.testing.assert_allclose(learner.apart(shifted[one], shifted[other]), far)
+
+
 def test_every_cycle_runs():
     learner = learner_of(new_network())
     for cycle in (fixed_real(0.25), fixed_real(1.0), fresh_mixture(0.5), full_synthetic()):

@@ -7,7 +7,9 @@ import pytest
 from scipy.stats import binom, kstest, norm, ttest_1samp
 from scipy.stats import t as student
 
+from stlcore.metrics import distances
 from stlcore.metrics.distances import (
+    deviation_test,
     difference_score,
     max_deviation_test,
     mean_score,
@@ -127,6 +129,31 @@ def test_same_generator_same_answer():
         max_deviation_test(samples, np.ones(2), stream(15, "again"), 999) for _ in range(2)
     )
     assert first == again
+
+
+def test_one_resampling_serves_all_hypotheses():
+    samples = stream(17, "samples").exponential(size=(40, 3))
+    test = deviation_test(samples, stream(17, "resamples"), 1999)
+    for expected in (np.ones(3), np.array([1.0, 1.2, 0.9])):
+        alone = max_deviation_test(samples, expected, stream(17, "resamples"), 1999)
+        assert test(expected) == alone
+
+
+def test_the_same_samples_and_numbers_are_resampled_once(monkeypatch):
+    samples = stream(18, "samples").exponential(size=(40, 3))
+    rngs = [stream(18, "resamples") for _ in range(3)]
+    first = max_deviation_test(samples, np.ones(3), rngs[0], 1999)
+    monkeypatch.setattr(distances, "deviation_test", None)  # whoever calls it fails
+    assert max_deviation_test(samples, np.ones(3), rngs[1], 1999) == first
+    assert max_deviation_test(samples, np.full(3, 2), rngs[2], 1999).statistic > first.statistic
+    assert len({rng.random() for rng in rngs}) == 1  # the generators are left at one place
+    for other in (
+        (samples[1:], np.ones(3), stream(18, "resamples"), 1999),
+        (samples, np.ones(3), stream(18, "others"), 1999),
+        (samples, np.ones(3), stream(18, "resamples"), 999),
+    ):
+        with pytest.raises(TypeError, match="NoneType"):
+            max_deviation_test(*other)
 
 
 def test_p_value_counts_resamples():

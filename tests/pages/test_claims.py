@@ -7,6 +7,7 @@ import math
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import stlcore.pages.repository
@@ -513,6 +514,20 @@ def test_pages_stand_in_the_order_of_the_contents_and_what_failed_comes_first():
     places = [text.index(f'<tr id="{name}"') for name in ("C-02.2", "A-01.2", "C-02.1", "A-01.1")]
     assert places == sorted(places)
     assert text.index("{doc}`c`") < text.index("{doc}`a`")
+
+
+def test_claims_page_says_what_other_seeds_did():
+    claims = Claims("C-02")
+    claims.check("holds", 1, "==", 1, **OURS)
+    rows, links = claims.to_records(), {"C-02": "c.html"}
+    assert "Under other seeds" not in claims_page(rows, links)
+    seeds = pd.DataFrame(
+        [("C-02.1", "", 1e-4, 200, 0), ("C-02.2", "C-02.1", 0.0, 200, 3)],
+        columns=["id", "control_of", "false_alarm", "runs", "surprises"],
+    )
+    text = claims_page(rows, links, {"C-02": seeds})
+    # With no alarm in 200 runs the rate is below 1 - 0.05^(1/200).
+    assert "| {doc}`c` | 200 | 1 | 0.0001 | none | 0.015 | 1 | C-02.2 (3) |" in text
 
 
 def test_a_claim_at_the_end_of_a_cell_shows_nothing(claims, capsys):

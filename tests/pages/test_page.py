@@ -19,11 +19,7 @@ import stlcore.pages.page
 import stlcore.pages.repository
 from stlcore.pages import provenance
 from stlcore.pages.claims import ClaimError
-from stlcore.pages.page import (
-    RECORD_MIME,
-    Page,
-    read_result,
-)
+from stlcore.pages.page import NUMBERS_MIME, RECORD_MIME, WORDS_MIME, Page, read_result
 from stlcore.pages.parameters import (
     TYPES,
     AtLeast,
@@ -38,6 +34,7 @@ from stlcore.pages.parameters import (
     Profile,
     Seed,
     Text,
+    Within,
     by_profile,
     check_value,
     find_type,
@@ -62,6 +59,7 @@ from stlcore.pages.provenance import line
         (Place, ["", "a/b"]),
         (AtLeast[20], [20, 21]),
         (Between[0, 1], [1e-300, 0.5]),
+        (Within[0.3, 1], [0.3, 0.5, 1]),
         (Profile, ["quick", "paper"]),
     ],
 )
@@ -84,6 +82,7 @@ def test_values_that_fit(type_, values):
         (Place, "the path of a file or folder", [1, None]),
         (AtLeast[20], "a whole number from 20 up", [19, 20.0, True]),
         (Between[0, 1], "a number between 0 and 1, neither of them", [0, 1, 1.5, np.nan, "0.5"]),
+        (Within[0.3, 1], "a number in [0.3, 1]", [0.29, 1.01, np.nan, "0.5"]),
         (Profile, "'quick' or 'paper'", ["slow", "", 1, None]),
     ],
 )
@@ -276,6 +275,23 @@ def test_show_adds_the_provenance_line_and_closes_the_figure(shown):
     assert shown[0] is figure
     assert shown[1].data.startswith('<details class="provenance">')
     assert not plt.fignum_exists(figure.number)
+
+
+def test_show_hands_over_the_numbers(shown):
+    import matplotlib.pyplot as plt
+
+    figure, ax = plt.subplots()
+    ax.plot([1, 2], [0.5, 1 / 3], color="#1f77b4", label="risk")
+    page = Page.start("C-02", namespace())
+    page.show(figure, wide=np.float64(2.5))
+    assert shown[2][WORDS_MIME] == {"wide": 2.5}
+    assert shown[2][NUMBERS_MIME].splitlines() == [
+        "panel,series,kind,color,x,y",
+        "1,risk,line,#1f77b4,1,0.5",
+        "1,risk,line,#1f77b4,2,0.3333333",
+    ]
+    page.show(plt.figure(), data=pd.DataFrame({"share": [0.25]}))
+    assert shown[5][NUMBERS_MIME] == "share\n0.25\n"
 
 
 def test_show_gives_a_kept_result_its_own_provenance(shown):

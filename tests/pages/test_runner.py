@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 
 import jupytext
 import nbformat
+import numpy as np
+import pandas as pd
 import pytest
 
 import stlcore.pages.runner
@@ -194,6 +197,12 @@ def test_a_run_leaves_notebook_and_record(executed):
     assert [row["id"] for row in record["claims"]] == ["C-90.1", "C-90.2"]
     assert [row["verdict"] for row in record["claims"]] == ["reproduced", "not reproduced"]
     assert record["results"]["values"].startswith("value\n0.")
+    assert list(record["figures"]) == ["fig-c90"]
+    drawn, values = (
+        pd.read_csv(io.StringIO(text))
+        for text in (record["figures"]["fig-c90"], record["results"]["values"])
+    )
+    np.testing.assert_allclose(drawn["y"], values["value"], rtol=1e-6)
     assert record["provenance"]["command"].endswith("-p rate 0.25 -r fail no")
 
 
@@ -203,7 +212,7 @@ def test_the_notebook_is_what_a_reader_should_see(executed):
     nbformat.validate(notebook)
     text = path.read_text()
     assert "papermill" not in json.dumps(notebook.metadata)
-    assert "vnd.stlcore.record" not in text
+    assert "vnd.stlcore" not in text
     assert str(path.parents[3]) not in text  # no path of the machine
     for cell in notebook.cells:
         assert "papermill" not in cell.metadata
@@ -287,7 +296,8 @@ def test_a_page_that_fails_leaves_the_target_alone(project, fail):
     assert sorted(os.listdir(output.parent)) == ["c90_tiny.ipynb", "c90_tiny.json"]
     assert output.read_text() == "the last good run"
     assert output.with_suffix(".json").read_text() == '{"provenance": "its record"}'
-    failed = nbformat.read(project / "runs" / "failed" / "c90_tiny.ipynb", as_version=4)
+    kept = project / "runs" / "failed" / "book" / "notebooks" / "contamination" / output.name
+    failed = nbformat.read(kept, as_version=4)
     assert [o.ename for o in outputs(failed) if o.output_type == "error"] == [error]
 
 
@@ -387,13 +397,14 @@ def test_a_paper_profile_for_a_gpu_is_refused_where_there_is_none(monkeypatch):
     check_parameters(page, {"profile": "paper"})
 
 
-def goes_through(file):
-    """The pages that have to run again when a file of the package has changed."""
-    return {page.name for page in pages() if ROOT / "stlcore" / file in sources(page)}
-
-
 def test_an_edit_reruns_what_goes_through_it_and_no_more():
-    everything = {page.name for page in pages()}
+    files = {page.name: sources(page) for page in pages()}
+    everything = set(files)
+
+    def goes_through(file):
+        """The pages that have to run again when a file of the package has changed."""
+        return {name for name, found in files.items() if ROOT / "stlcore" / file in found}
+
     assert goes_through("learners/gpt2/network.py") == {"c13"}
     assert "b07" in goes_through("learners/kde.py") < everything
     assert goes_through("pages/claims.py") == goes_through("pages/runner.py") == everything

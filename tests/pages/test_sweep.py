@@ -8,7 +8,7 @@ import pytest
 
 from stlcore.pages.repository import UsageError
 from stlcore.pages.runner import find_page, read_parameters
-from stlcore.pages.sweep import gather, options, plan, write_plan
+from stlcore.pages.sweep import count_surprises, gather, options, plan, write_plan
 
 
 def test_every_combination_has_a_name_that_stays(project):
@@ -64,3 +64,47 @@ def test_gathered_tables_begin_with_the_parameters(executed, tmp_path):
     values = pd.read_parquet(tmp_path / "values.parquet")
     assert len(values) == 8
     assert set(values.rate) == {0.25}
+
+
+def test_surprises_are_counted_for_claims_and_controls():
+    def row(name, surprising, control_of=None, false_alarm=0.0):
+        return {
+            "id": name,
+            "surprising": surprising,
+            "control_of": control_of,
+            "false_alarm": false_alarm,
+        }
+
+    runs = [
+        {"claims": [row("C-90.1", k == 2, None, 1e-4), row("C-90.2", k < 2, "C-90.1")]}
+        for k in range(4)
+    ]
+    counts = count_surprises(runs)
+    assert counts.to_dict("list") == {
+        "id": ["C-90.1", "C-90.2"],
+        "control_of": ["", "C-90.1"],
+        "false_alarm": [1e-4, 0.0],
+        "runs": [4, 4],
+        "surprises": [1, 2],
+    }
+
+
+def test_what_the_figures_draw_is_gathered_too(tmp_path):
+    paths = []
+    for seed in (1, 2):
+        record = {
+            "provenance": {"parameters": {"seed": seed, "rounds": 3}},
+            "claims": [{"id": "C-90.1"}],
+            "results": {},
+            "figures": {"fig-risk": f"rounds,risk\n1,{seed}\n2,{seed / 2}\n"},
+        }
+        paths.append(tmp_path / f"{seed}.json")
+        paths[-1].write_text(json.dumps(record), encoding="utf-8")
+    gather(paths, tmp_path)
+    drawn = pd.read_parquet(tmp_path / "fig-risk.parquet")
+    assert drawn.to_dict("list") == {
+        "seed": [1, 1, 2, 2],
+        "rounds": [3] * 4,
+        "rounds_found": [1, 2, 1, 2],
+        "risk": [1, 0.5, 2, 1],
+    }

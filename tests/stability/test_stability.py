@@ -6,10 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+import torch
 
 from stlcore.cycles import balanced, fixed_real, fresh_mixture
 from stlcore.learners.categorical import Categorical
 from stlcore.learners.gaussian import Gaussian, GaussianMean, Normal
+from stlcore.learners.in_context.network import Architecture, Transformer
 from stlcore.learners.logistic import Classifier
 from stlcore.schedules import Share
 from stlcore.stability.implicit import (
@@ -18,9 +20,19 @@ from stlcore.stability.implicit import (
     implicit_differences,
     leave_one_out,
 )
+from stlcore.stability.matrix_free import (
+    conjugate_gradients,
+    implicit_by_products,
+    settled_trajectory,
+)
 from stlcore.stability.replaced_example import plan_of, recursive_stability, summary
 from stlcore.stability.response import from_vector, learner_response, response_radius, to_vector
-from stlcore.stability.smooth_loops import logistic_loop, network_loop, ridge_loop
+from stlcore.stability.smooth_loops import (
+    logistic_loop,
+    network_loop,
+    ridge_loop,
+    transformer_loop,
+)
 from stlcore.streams import stream
 
 
@@ -360,6 +372,48 @@ def test_a_network_has_its_derivative_too():
     implicit = implicit_differences(loop, examples, trajectory)
     finite = finite_differences(loop, examples, 1e-4, trajectory)
     assert finite == pytest.approx(implicit, rel=1e-4, abs=1e-7)
+
+
+def test_products_give_what_matrices_give():
+    loop, examples = logistic(40, 2), [0, 3, 30]
+    trajectory = loop.trajectory()
+    np.testing.assert_allclose(settled_trajectory(loop), trajectory, atol=1e-8)
+    found = implicit_by_products(loop, examples, trajectory)
+    expected = implicit_differences(loop, examples, trajectory)
+    np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-12)
+    gone = settled_trajectory(loop, 3, 0.0, trajectory) - trajectory
+    np.testing.assert_allclose(gone, leave_one_out(loop, [3], trajectory)[:, 0], atol=1e-8)
+
+
+def test_a_transformer_that_is_trained_has_its_derivative():
+    torch.manual_seed(1)
+    network = Transformer(Architecture(1, 2, layers=2, width=2))
+    loop, predict = transformer_loop(network, 6, 0.34, 1, stream(5, "trained"), penalty=1.0)
+    trajectory = settled_trajectory(loop)
+    found = implicit_by_products(loop, [0, 5], trajectory)
+    dense = implicit_differences(loop, [0, 5], trajectory)
+    np.testing.assert_allclose(found, dense, rtol=1e-6, atol=1e-9)
+    for column, example in enumerate((0, 5)):
+        less, more = (settled_trajectory(loop, example, w, trajectory) for w in (0.99, 1.01))
+        finite = (less - more) / 0.02
+        assert np.linalg.norm(finite - found[:, column]) < 1e-3 * np.linalg.norm(finite)
+    # The parameters are changes of the weights, and no label is predicted from itself.
+    x, y = (torch.as_tensor(part[:2]) for part in loop.real)
+    start = torch.as_tensor(loop.start)
+    at_start = predict(start, x, y)
+    memory = network.double().read(x[:, :2], y[:, :2])
+    np.testing.assert_allclose(at_start, network.answer(memory, x, causal=True).detach())
+    y[:, -1] += 1
+    np.testing.assert_allclose(predict(start, x, y), at_start)
+
+
+def test_conjugate_gradients_solve_and_refuse_a_saddle():
+    matrix = torch.tensor([[3.0, 1.0], [1.0, 2.0]], dtype=torch.float64)
+    right = torch.tensor([[1.0, 0.0], [2.0, -1.0], [0.0, 0.0]], dtype=torch.float64)
+    found = conjugate_gradients(lambda v: v @ matrix, right)
+    np.testing.assert_allclose(found @ matrix, right, atol=1e-12)
+    with pytest.raises(RuntimeError, match="no positive curvature"):
+        conjugate_gradients(lambda v: v * torch.tensor([1.0, -1.0]), right)
 
 
 @pytest.mark.parametrize("make", [ridge_loop, logistic_loop, network_loop])
