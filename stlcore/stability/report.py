@@ -121,10 +121,10 @@ class Criterion:
         """One sentence if the plan is dangerous or the answer unsure, None otherwise."""
         mean, square, verdict = self.mean, self.mean_square, self.verdict
         if not self.holds_later:
-            factor = f"is {self.later.radius:.3g}" if self.later else "cannot be measured"
+            factor = f"it is {self.later.radius:.3g}" if self.later else "a training fails"
             return (
                 f"the factor of the mean is {mean.radius:.3g} near the first model, and where the "
-                f"loop leads in {len(self.trajectory) - 1} rounds it {factor}"
+                f"loop leads in {len(self.trajectory) - 1} rounds {factor}"
             )
         if verdict == "not linear enough to say":
             return (
