@@ -20,7 +20,6 @@ import numpy as np
 
 from stlcore.checks import check_count
 from stlcore.cycles import Cycle, fixed_real
-from stlcore.learners.base import LosesRepetitions
 from stlcore.loop import First
 from stlcore.stability.growth import Growth
 from stlcore.stability.planned_rounds import STEPS, Rounds, common_share, mean_radii
@@ -58,7 +57,6 @@ def collapse_criterion(
     *,
     real: Any = None,
     repetitions: int = 400,
-    tolerance: float = 3.0,
 ) -> Criterion:
     r"""Measure whether a planned loop will hold, before it is run.
 
@@ -85,8 +83,6 @@ def collapse_criterion(
         repetition r. By default the data.
     repetitions : int
         Trainings that every mean is taken over, from 20 up.
-    tolerance : float
-        See :class:`~stlcore.stability.report.Criterion`.
 
     Returns
     -------
@@ -107,19 +103,13 @@ def collapse_criterion(
     that fresh items come from, and a random part of the data to use again. So the prediction
     holds on average over what one data set leaves open about its law.
 
-    The derivative :math:`J` of a planned round is measured by central differences with
-    common random numbers, along every axis of the scale, with steps of a half and of one
-    standard error. Where a step moves drawn labels, J varies more than the loop does, for the
-    two sides do not share all their draws. For squares the curvature of the covariance of a
-    round is what counts: along one axis, with sides f(h) and f(-h) and their middle m,
-    :math:`\operatorname{Cov}J+(\operatorname{Cov}m-\operatorname{Cov}f(0))/h^2`, whatever is
-    shared; between two axes Cov J, extrapolated as if what is not shared fell like 1/h.
+    The derivative of a planned round is measured by central differences with common random
+    numbers, along every axis of the scale, with steps of a half and of one standard error.
 
-    Gamma comes from a rehearsal, two planned loops from resampled data, and at the models in
-    which it ends the factor of the mean is measured again, in the same worlds with other random
-    numbers. What both operators of a world have in common is its own; it tells how far the
-    factors of one data set are from those of its law, which is part of their errors where
-    fresh items come from the data or a hold-out.
+    Gamma comes from a rehearsal, two planned loops from resampled data. At the models in which
+    it ends the factor of the mean is measured again, in the same worlds with other random
+    numbers. What both operators of a world share is its own, and tells by how much the factors
+    of one data set miss those of its law, where fresh items come from the data or a hold-out.
 
     A learner whose parameters depend on something drawn, the queries that a predictor is
     asked for example, may offer ``redrawn(rng)``: the same learner with another draw. Then all
@@ -132,66 +122,54 @@ def collapse_criterion(
     if not isinstance(rng, np.random.Generator):
         raise TypeError("rng must be a numpy.random.Generator, for example stream(1)")
     rounds = check_count("rounds", rounds)
-    if not tolerance > 0:
-        raise ValueError(f"the tolerance must be positive, not {tolerance!r}")
     if check_count("repetitions", repetitions) < 20:
         raise ValueError(f"the errors need at least 20 repetitions, not {repetitions}")
+    if not isinstance(cycle, Cycle):
+        raise TypeError(f"the cycle must be one, for example fresh_mixture(0.3), not {cycle!r}")
     check_sample(learner, data, "the data", size)
-
-    def measured(one, rng):
-        return _measured(one, data, cycle, size, rounds, rng, real, repetitions, tolerance)
-
-    found = [measured(learner, rng)]
+    call = data, cycle, size, rounds, real, repetitions
+    found = [_measured(learner, rng, *call)]
     if hasattr(learner, "redrawn"):
-        found += [measured(learner.redrawn(own), own) for own in rng.spawn(DRAWS - 1)]
+        found += [_measured(learner.redrawn(own), own, *call) for own in rng.spawn(DRAWS - 1)]
     return Criterion.over(found)
 
 
-def _measured(learner, data, cycle, size, rounds, rng, real, repetitions, tolerance) -> Criterion:
+def _measured(learner, rng, data, cycle, size, rounds, real, repetitions) -> Criterion:
     """The criterion for one learner."""
     plan, cycle = plan_of(cycle, size), cycle.exact()
     of_first, of_worlds, of_scale, of_round, of_again, of_gamma, of_later = rng.spawn(7)
     worlds = resampled(learner, data, size, repetitions, of_worlds)
-    planned = Planned(learner, fresh_source(learner, worlds, real, repetitions, of_worlds))
+    source = fresh_source(learner, worlds, real, size, repetitions, of_worlds)
+    planned = Planned(learner, source)
     model = last_model(planned, cycle, size, 1, 1, of_first, First(data))
     at = to_vector(model, learner)[0]
+    if not np.isfinite(at).all():
+        raise ValueError(f"the fit of {type(learner).__name__} to the data is not finite: {at}")
     parts = None
     if plan.again:
-        take = [learner.subset(data, plan.again, of_worlds) for _ in range(repetitions)]
-        parts = stacked(take)
+        parts = stacked([learner.subset(data, plan.again, of_worlds) for _ in range(repetitions)])
 
-    def trained(cycle, parameters, part, rng, template=model):
+    def lost(model):
+        return np.asarray(planned.lost(model) if hasattr(planned, "lost") else False)
+
+    def trained(parameters, rng, template=model, cycle=cycle, part=parts):
         """The parameters, (repetitions, p), after one round that starts from given ones."""
         vectors = np.broadcast_to(parameters, (repetitions, len(at))).copy()
         first = First(model=from_vector(vectors, template, learner), part=part)
         last = last_model(planned, cycle, size, 2, repetitions, rng, first)
-        lost = _lost(learner, last)
-        if lost.any():
-            raise ValueError(
-                f"{lost.sum()} of {lost.size} trainings of {type(learner).__name__} diverge within "
-                "one round of the first model, so no response can be measured"
-            )
         found = to_vector(last, learner)
-        if not np.isfinite(found).all():
+        failed = lost(last) | ~np.isfinite(found).all(axis=1)
+        if failed.any():
             raise ValueError(
-                f"a training of {type(learner).__name__} near the first model is not finite"
+                f"{failed.sum()} of {failed.size} trainings of {type(learner).__name__} diverge or "
+                "are not finite one round from the first model, so no response can be measured"
             )
         return found
 
-    scale = Scale.of(at, trained(fixed_real(1.0), at, worlds, of_scale))
+    scale = Scale.of(at, trained(at, of_scale, cycle=fixed_real(1.0), part=worlds))
 
     def respond(coordinates, rng):
-        return scale.coordinates(trained(cycle, scale.parameters(coordinates), parts, rng))
-
-    last = []
-
-    def apart(one, other):
-        """Distance of models in standard errors, missing where one is lost."""
-        last[:] = [one]
-        gone = _lost(learner, one) | _lost(learner, other)
-        return np.where(
-            gone, np.nan, scale.distance(*(to_vector(m, learner) for m in (one, other)))
-        )
+        return scale.coordinates(trained(scale.parameters(coordinates), rng))
 
     centre = np.zeros(scale.axes)
     moves = respond(centre, copy.deepcopy(of_round))
@@ -207,14 +185,23 @@ def _measured(learner, data, cycle, size, rounds, rng, real, repetitions, tolera
         raise
     operators, middles = map(np.array, zip(*steps, strict=True))
     seen = Rounds(operators, middles, moves, again, plan.again > 0 or plan.fresh > 0)
-    gamma = recursive_stability(planned, cycle, size, rounds, repetitions, of_gamma, apart)
     trajectory, band = seen.prediction(rounds)
+    rehearsed = None
+
+    def apart(*models):
+        """Distance of models in standard errors, missing where one is lost."""
+        nonlocal rehearsed
+        rehearsed = models[0]
+        far = scale.distance(*(to_vector(model, learner) for model in models))
+        return np.where(lost(models[0]) | lost(models[1]), np.nan, far)
+
+    gamma = recursive_stability(planned, cycle, size, rounds, repetitions, of_gamma, apart)
+    places, later, common = to_vector(rehearsed, learner), None, 0.0
 
     def respond_later(coordinates, rng):
-        shift = coordinates @ scale.directions.T
-        return scale.coordinates(trained(cycle, places + shift, parts, rng, *last))
+        start = scale.parameters(coordinates, places)
+        return scale.coordinates(trained(start, rng, rehearsed))
 
-    places, later, common = to_vector(*last, learner), None, 0.0
     if np.isfinite(places).all():
         # A training may fail where a loop has run away; then there is no factor.
         with suppress(ValueError, np.linalg.LinAlgError), np.errstate(all="ignore"):
@@ -223,19 +210,14 @@ def _measured(learner, data, cycle, size, rounds, rng, real, repetitions, tolera
                 common = common_share(operators[0], there)
             later = Growth.of(lambda chosen: mean_radii(there[None, chosen]), repetitions, common)
     return Criterion(
-        1 - plan.new * (1 - plan.fresh) / size,
-        Growth.of(seen.mean, repetitions, common),
-        Growth.of(seen.square, repetitions, common),
-        later,
-        seen.curvature,
-        summary(gamma),
-        trajectory,
-        band,
-        tolerance,
-        scale,
-        learner,
+        share=1 - plan.new * (1 - plan.fresh) / size,
+        mean=Growth.of(seen.mean, repetitions, common),
+        mean_square=Growth.of(seen.square, repetitions, common),
+        later=later,
+        curvature=seen.curvature,
+        gamma=summary(gamma),
+        trajectory=trajectory,
+        band=band,
+        scale=scale,
+        learner=learner,
     )
-
-
-def _lost(learner: Any, model: Any) -> np.ndarray:
-    return np.asarray(learner.lost(model) if isinstance(learner, LosesRepetitions) else False)

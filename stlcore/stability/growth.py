@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -15,8 +15,6 @@ __all__ = ["Growth", "another"]
 
 APART = 0.1  # two steps disagree if their radii differ by more than this share, and significantly
 
-Side = Literal["bounded", "critical", "divergent"]
-
 
 @dataclass(frozen=True)
 class Growth:
@@ -24,24 +22,20 @@ class Growth:
 
     Attributes
     ----------
-    radius : float
-        Spectral radius, from steps of one standard error of the first fit.
-    closer : float
-        The same from steps of half a standard error.
+    radius, closer : float
+        Spectral radius, from steps of one and of half a standard error of the first fit.
     standard_error : float
         Of the radius, by a jackknife over groups of repetitions.
     bias : float
-        How much noise in the operator may inflate the radius, from the halves of the
-        repetitions; see :class:`stlcore.stability.response.Response`.
+        How much noise may inflate the radius; see :class:`stlcore.stability.response.Response`.
     noise : float
         By how much the two steps may differ by chance: three standard errors and the bias of
         the difference.
     spread : float
-        How far the radius of another draw may lie from the mean of several, in which ``radius``
-        and ``closer`` are measured then; see :func:`another`.
+        How far the radius of one more draw may lie from the mean of several, if the learner
+        has been redrawn; see :func:`another`.
     data : float
-        Standard deviation of the radius between data sets, where fresh real items come from
-        one; 0 where they do not.
+        Standard deviation of the radius between data sets, where fresh items come from one.
     """
 
     radius: float
@@ -68,18 +62,15 @@ class Growth:
             return np.array([radii[0], radii[0] - radii[-1]])
 
         (radius, gap), error, bias = jackknife(with_gap, repetitions)
-        found = radius, radius - gap, error[0], bias[0], 3 * error[1] + bias[1]
         data = error[0] * np.sqrt(repetitions * common)
-        return cls(*map(float, found), data=float(data))
+        noise = 3 * error[1] + bias[1]
+        return cls(*map(float, (radius, radius - gap, error[0], bias[0], noise, 0, data)))
 
     @classmethod
     def over(cls, draws: list[Growth]) -> Growth:
         """The mean over learners that differ by what they have drawn, and how far they differ."""
-        radius, closer, error, bias, noise, data = np.mean(
-            [(g.radius, g.closer, g.standard_error, g.bias, g.noise, g.data) for g in draws], axis=0
-        )
-        spread = another(np.array([g.radius for g in draws]))
-        return cls(*map(float, (radius, closer, error, bias, noise, spread, data)))
+        mean = cls(*np.mean([astuple(growth) for growth in draws], axis=0).tolist())
+        return replace(mean, spread=float(another(np.array([g.radius for g in draws]))))
 
     @property
     def error(self) -> float:
@@ -93,7 +84,7 @@ class Growth:
         return max(self.radius - self.error, 0.0), self.radius + self.error
 
     @property
-    def side(self) -> Side:
+    def side(self) -> Literal["bounded", "critical", "divergent"]:
         """Whether the radius is below 1, above, or equal up to its error."""
         if abs(self.radius - 1) <= max(self.error, 1e-9):
             return "critical"

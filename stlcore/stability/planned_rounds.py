@@ -49,26 +49,31 @@ class Rounds:
     def square(self, chosen: np.ndarray) -> np.ndarray:
         """That of the growth of squares."""
         low, high = np.triu_indices(self.moves.shape[1])
-        twice = np.where(low == high, 0.5, 1.0)  # an entry off the diagonal stands for two
-
-        def radius(mean, spread):
+        twice, found = np.where(low == high, 0.5, 1.0), []  # off the diagonal one stands for two
+        for mean, spread in self._moments(chosen):
             whole = (np.einsum("ab,dc->adbc", mean, mean) + spread)[low, high]
             square = spectral_radius((whole[:, low, high] + whole[:, high, low]) * twice)
-            return max(square, spectral_radius(mean) ** 2)  # a mean square is no less
-
-        return np.array([radius(*step) for step in self._moments(chosen)])
+            found.append(max(square, spectral_radius(mean) ** 2))  # a mean square is no less
+        return np.array(found)
 
     def _moments(self, chosen: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        """E J and the curvature of the covariance of a round, [a, d, b, c], by both steps."""
+        r"""E J and the curvature of the covariance of a round, [a, d, b, c], by both steps.
+
+        Where a step moves drawn labels, J varies more than the loop does, for its two sides do
+        not share all their draws. Along one axis, with the sides f(h) and f(-h) and the middle
+        m, the curvature is :math:`\operatorname{Cov}J+(\operatorname{Cov}m-\operatorname{Cov}
+        f(0))/h^2`, whatever is shared; between two axes it is Cov J, extrapolated as if what is
+        not shared fell like 1/h.
+        """
         moves, operators = self.moves[chosen], self.operators[:, chosen]
         wider, closer = own = [_covariance(step, step) for step in operators]
-        # A drawn label that one step moves and the other does not is no part of the loop's law.
-        across, found = (2 * wider - closer).transpose(0, 2, 1, 3), []
+        across, still = (2 * wider - closer).transpose(0, 2, 1, 3), _covariance(moves, moves)
+        found = []
         for length, step, same, middles in zip(STEPS, operators, own, self.middles, strict=True):
             spread = across.copy()
             for b in range(moves.shape[1]):
                 middle = middles[chosen, :, b]
-                less = _covariance(middle, middle) - _covariance(moves, moves)
+                less = _covariance(middle, middle) - still
                 spread[:, :, b, b] = same[:, b, :, b] + less / length**2
             found.append((step.mean(axis=0), spread))
         return found
@@ -142,9 +147,9 @@ def mean_radii(operators: np.ndarray) -> np.ndarray:
 
 def common_share(one: np.ndarray, other: np.ndarray) -> float:
     """Share of the variance of operators that is the world's, from two rounds in every world."""
-    flat = [part.reshape(len(part), -1) - part.mean(axis=0).ravel() for part in (one, other)]
-    whole = np.sqrt((flat[0] ** 2).sum() * (flat[1] ** 2).sum())
-    return float(max((flat[0] * flat[1]).sum() / whole, 0.0)) if whole > 0 else 0.0
+    one, other = _centred(one), _centred(other)
+    whole = np.sqrt((one**2).sum() * (other**2).sum())
+    return float(max((one * other).sum() / whole, 0.0)) if whole > 0 else 0.0
 
 
 def banded(logarithm: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -156,5 +161,9 @@ def banded(logarithm: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.nda
 
 def _covariance(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Of the entries of two matrices over their first axis."""
-    flat = [part.reshape(len(part), -1) - part.mean(axis=0).ravel() for part in (one, other)]
-    return (flat[0].T @ flat[1] / len(one)).reshape(*one.shape[1:], *other.shape[1:])
+    found = _centred(one).T @ _centred(other) / len(one)
+    return found.reshape(*one.shape[1:], *other.shape[1:])
+
+
+def _centred(part: np.ndarray) -> np.ndarray:
+    return part.reshape(len(part), -1) - part.mean(axis=0).ravel()

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
-from functools import reduce
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
-from stlcore.learners.base import CountsItems, Couples, LosesRepetitions, Selects, arrays_in, wants
+from stlcore.learners.base import CountsItems, Couples, arrays_in, hand_on, wants
 from stlcore.stability.response import stacked
 
-__all__ = ["Planned", "check_methods", "check_sample", "fresh_source", "name_of", "resampled"]
-
-COPIES = 16  # of the data, out of which a bootstrap sample is taken: as with replacement
-FEWER = 8  # of a world, out of which a round's fresh items are taken, a part of as many
+__all__ = ["Planned", "check_methods", "check_sample", "fresh_source", "resampled"]
 
 METHODS = {
     "sample": "sample(models, weights, size, rng) draws items",
@@ -29,13 +27,9 @@ class Planned:
 
     def __init__(self, learner: Any, real: Callable) -> None:
         self.truth, self._real = object(), real
-        self.fit, self.pool, self.subset = learner.fit, learner.pool, learner.subset
+        hand_on(self, learner, ["fit", "pool", "subset", "count", "lost", "best"])
         # Common uniforms where there are some: less noise in every difference.
         self._draw = learner.coupled if isinstance(learner, Couples) else learner.sample
-        optional = {CountsItems: "count", LosesRepetitions: "lost", Selects: "best"}
-        for protocol, method in optional.items():
-            if isinstance(learner, protocol):
-                setattr(self, method, getattr(learner, method))
 
     def sample(self, models, weights, size, rng, origins=None):
         (law,) = models  # one at a time, because the counts are exact
@@ -48,16 +42,21 @@ class Planned:
         return {}
 
 
-def fresh_source(learner: Any, worlds: Any, real: Any, repetitions: int, rng) -> Callable:
+def fresh_source(
+    learner: Any, worlds: Any, real: Any, size: int, repetitions: int, rng
+) -> Callable:
     """What draws fresh real items, called as ``real(size, rng)``."""
     if callable(real):
+        found = real(np.array([size]), copy.deepcopy(rng))
+        check_sample(learner, found, "what real(size, rng) returns", size)
         return real
     if real is not None:
         if not isinstance(learner, CountsItems):
-            raise TypeError(f"{name_of(learner)} lacks count, so the hold-out has no known size")
+            name = type(learner).__name__
+            raise TypeError(f"{name} lacks count, so the hold-out has no known size")
         check_sample(learner, real, "the hold-out")
         worlds = resampled(learner, real, int(learner.count(real)[0]), repetitions, rng)
-    many = _copies(learner, worlds, FEWER)
+    many = _doubled(learner, worlds, 3)
     return lambda size, rng: learner.subset(many, int(size[0]), rng)
 
 
@@ -66,22 +65,18 @@ def resampled(learner: Any, sample: Any, count: int, repetitions: int, rng) -> A
 
     Some learners take the same places in every repetition of one call.
     """
-    many = _copies(learner, sample, COPIES)
+    many = _doubled(learner, sample, 4)
     return stacked([learner.subset(many, count, rng) for _ in range(repetitions)])
 
 
-def _copies(learner: Any, sample: Any, times: int) -> Any:
-    """Each item so many times, a power of 2, that a part is as good as drawn with replacement."""
-    doublings = range(times.bit_length() - 1)
-    return reduce(lambda whole, _: learner.pool(whole, whole), doublings, sample)
+def _doubled(learner: Any, sample: Any, times: int) -> Any:
+    """Each item so often that a part is as good as drawn with replacement."""
+    for _ in range(times):
+        sample = learner.pool(sample, sample)
+    return sample
 
 
 # --- Mistakes --------------------------------------------------------------------------------
-
-
-def name_of(learner: Any) -> str:
-    """The name of a learner's class."""
-    return type(learner).__name__
 
 
 def check_methods(learner: Any) -> None:
@@ -91,25 +86,24 @@ def check_methods(learner: Any) -> None:
     missing = [name for name in METHODS if not callable(getattr(learner, name, None))]
     if missing:
         raise TypeError(
-            f"{name_of(learner)} lacks {' and '.join(missing)}, which the criterion needs: "
+            f"{type(learner).__name__} lacks {' and '.join(missing)}, which the criterion needs: "
             + "; ".join(METHODS[name] for name in missing)
         )
 
 
 def check_sample(learner: Any, data: Any, what: str, size: int | None = None) -> None:
     """Refuse what is no sample, one of several repetitions, or one of another size."""
-    if isinstance(learner, CountsItems):
-        try:
+    shapes: list[tuple[int, ...]] = []
+    with suppress(AttributeError, IndexError, TypeError, ValueError):  # of a count of anything else
+        if isinstance(learner, CountsItems):
             counts = np.asarray(learner.count(data))
-        except (AttributeError, IndexError, TypeError, ValueError):
-            counts = np.zeros(())
-        shapes = [(len(counts), int(counts[0]))] if counts.ndim == 1 else []
-    else:
-        shapes = [array.shape for _, array in arrays_in(data) if array.ndim]
+            shapes = [(len(counts), int(counts[0]))]
+        else:
+            shapes = [array.shape for _, array in arrays_in(data) if array.ndim]
     if not shapes:
         hint = "; given(items) makes one of items" if hasattr(learner, "given") else ""
         raise TypeError(
-            f"{what} must be a sample as {name_of(learner)}.sample gives it, "
+            f"{what} must be a sample as {type(learner).__name__}.sample gives it, "
             f"not {type(data).__name__}{hint}"
         )
     found, *items = shapes[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,15 +15,8 @@ from stlcore.stability.scale import Scale
 
 __all__ = ["Criterion"]
 
+FAR = 3.0  # standard errors that the trajectory may reach without a warning
 BEND = 0.25  # standard errors by which one standard error, to both sides, may shift the mean
-
-Verdict = Literal[
-    "bounded in mean square",
-    "bounded in mean",
-    "critical",
-    "divergent",
-    "not linear enough to say",
-]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,12 +46,10 @@ class Criterion:
     band : ndarray, shape (2, rounds + 1)
         The trajectory less and plus its error: two standard errors of the trainings, and the
         difference of the two steps. The error of the data set itself is not in it.
-    tolerance : float
-        How many standard errors the trajectory may reach without a warning.
     scale : Scale
         The units.
     learner : Learner
-        The learner, for :meth:`distance`.
+        For :meth:`distance`.
     """
 
     share: float
@@ -69,7 +60,6 @@ class Criterion:
     gamma: pd.DataFrame
     trajectory: np.ndarray
     band: np.ndarray
-    tolerance: float
     scale: Scale
     learner: Any
 
@@ -111,8 +101,12 @@ class Criterion:
         return near and self.holds_later
 
     @property
-    def verdict(self) -> Verdict:
-        """What becomes of small changes; "bounded" only where their mean square may be."""
+    def verdict(self) -> str:
+        """What becomes of small changes; "bounded" only where their mean square may be.
+
+        One of "bounded in mean square", "bounded in mean", "critical", "divergent" and "not
+        linear enough to say".
+        """
         if not self.linear:
             return "not linear enough to say"
         sides = self.mean.side, self.mean_square.side
@@ -127,10 +121,10 @@ class Criterion:
         """One sentence if the plan is dangerous or the answer unsure, None otherwise."""
         mean, square, verdict = self.mean, self.mean_square, self.verdict
         if not self.holds_later:
-            factor = f"is {self.later.radius:.3g}" if self.later else "cannot be measured"
+            factor = f"it is {self.later.radius:.3g}" if self.later else "a training fails"
             return (
                 f"the factor of the mean is {mean.radius:.3g} near the first model, and where the "
-                f"loop leads in {len(self.trajectory) - 1} rounds it {factor}"
+                f"loop leads in {len(self.trajectory) - 1} rounds {factor}"
             )
         if verdict == "not linear enough to say":
             return (
@@ -155,7 +149,7 @@ class Criterion:
                 "small changes die out in the mean; whether their mean square does is not "
                 f"settled, with a factor of {square.radius:.3g}"
             )
-        if self.trajectory[-1] > self.tolerance:
+        if self.trajectory[-1] > FAR:
             return (
                 "small changes die out, yet the last model is predicted "
                 f"{self.trajectory[-1]:.3g} standard errors away from the first"

@@ -13,13 +13,12 @@ __all__ = ["Scale"]
 class Scale:
     r"""Parameters in standard errors of the first fit.
 
-    The learner is fitted to bootstrap samples of the data, as a round of the loop would fit
-    it. Every parameter is divided by its standard deviation over these fits; the correlations
-    are shrunk towards none by the share :math:`p/(p+R)`, for p parameters and R fits, and
-    taken out along their principal axes. Parameters that never change, and combinations that
-    do not (probabilities sum to 1), have no direction. One that is nothing but rounding noise
-    would have one: ``to_vector`` should leave it out. So neither a distance nor a step
-    depends on the units of the data, nor on those of one coordinate.
+    The learner is fitted to bootstrap samples of the data. Every parameter is divided by its
+    standard deviation over these fits; the correlations are shrunk towards none by the share
+    :math:`p/(p+R)`, for p parameters and R fits, and taken out along their principal axes.
+    Parameters that never change, and combinations that do not (probabilities sum to 1), have
+    no direction. One that is nothing but rounding noise would have one: ``to_vector`` should
+    leave it out.
 
     Attributes
     ----------
@@ -71,9 +70,9 @@ class Scale:
         """Parameters, shape (repetitions, p), in coordinates, shape (repetitions, k)."""
         return (vectors - self.at) @ self.inverse.T
 
-    def parameters(self, coordinates: np.ndarray) -> np.ndarray:
-        """The other way round."""
-        return self.at + coordinates @ self.directions.T
+    def parameters(self, coordinates: np.ndarray, at: np.ndarray | None = None) -> np.ndarray:
+        """The other way round; coordinates count from the first model, or from ``at``."""
+        return (self.at if at is None else at) + coordinates @ self.directions.T
 
     def distance(self, one: np.ndarray, other: np.ndarray | None = None) -> np.ndarray:
         """Distance of parameters from other ones, by default the first model's.

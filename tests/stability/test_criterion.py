@@ -27,7 +27,7 @@ class Points:
 
     def subset(self, sample, size, rng):
         keys = rng.random(sample.shape[:2])
-        places = np.argsort(keys, axis=1)[:, :size]
+        places = np.argpartition(keys, size - 1, axis=1)[:, :size]
         return np.take_along_axis(
             sample, places.reshape(*places.shape, *[1] * (sample.ndim - 2)), 1
         )
@@ -336,7 +336,7 @@ def test_a_given_source_of_real_items_is_used():
         def count(self, sample):
             return np.full(len(sample), sample.shape[1])
 
-    hold_out = real(np.array([900]), stream(7, "hold-out"))
+    hold_out = real(np.array([300]), stream(7, "hold-out"))
     by_sample = collapse_criterion(
         Counting(1), *call[1:], stream(7), real=hold_out, repetitions=1000
     )
@@ -475,8 +475,8 @@ def test_bad_input_is_answered_in_a_sentence():
         call(Location)
     with pytest.raises(TypeError, match="rng must be"):
         call(rng=np.random)
-    with pytest.raises(ValueError, match="tolerance must be positive"):
-        call(tolerance=0)
+    with pytest.raises(TypeError, match=r"for example fresh_mixture\(0.3\), not 0.5"):
+        call(cycle=0.5)
     with pytest.raises(ValueError, match="at least 20 repetitions, not 5"):
         call(repetitions=5)
     with pytest.raises(ValueError, match="cycles of one generation"):
@@ -491,6 +491,10 @@ def test_bad_input_is_answered_in_a_sentence():
         call(data=[1.0, 2.0])
     with pytest.raises(TypeError, match=r"lacks count, so the hold-out"):
         call(real=data)
+    with pytest.raises(ValueError, match=r"what real\(size, rng\) returns must hold one rep"):
+        call(real=lambda size, rng: rng.standard_normal(size[0]))
+    with pytest.raises(ValueError, match="the fit of Location to the data is not finite"):
+        call(data=np.full((1, 40), np.nan))
     with pytest.raises(ValueError, match="no parameter changes"):
         call(Location(0))
     normal = Gaussian(0, 1)
