@@ -184,6 +184,8 @@ def _run(options) -> int:
         f"{page.id}: {held} of {len(rows)} claims reproduced in "
         f"{record['provenance']['seconds']:.1f} s -> {output}"
     )
+    if surprising := [row["id"] for row in record["claims"] if row["surprising"]]:
+        print(f"otherwise than the page expects: {', '.join(surprising)}")
     if options.keep:
         for path in keep_results(page, record):
             print(f"kept {path.relative_to(repository.ROOT)}")
@@ -199,9 +201,9 @@ def _sweep(options) -> int:
         raise UsageError("--keep counts surprises over seeds: -p seed 1:200, and nothing else")
     runs = plan(page, options.p)
     folder = (options.output or repository.ROOT / "runs" / f"{page.name}.sweep").absolute()
-    planned = write_plan(folder, page, runs)
+    planned = write_plan(folder, page, runs, options.cores)
     last = [r for r in executed_records() if r["page"]["id"] == page.id]
-    cost = f", about {last[0]['provenance']['seconds'] + 4:.0f} s each" if last else ""
+    cost = f", about {last[0]['provenance']['seconds']:.0f} s each" if last else ""
     print(f"{len(runs)} runs of {page.id}{cost}; a killed sweep is taken up by the same command")
     if "repetitions" in page.parameters and {name for name, _ in options.p} == {"seed"}:
         print("More repetitions of its loops cost far less in one run: -p repetitions N.")

@@ -29,6 +29,7 @@ from typing import Any, get_args
 from stlcore.pages.parameters import by_profile
 from stlcore.pages.repository import ROOT
 from stlcore.pages.runner import NotebookPage, find_page, pages
+from stlcore.pages.sweep import run_cells
 
 FOLDER = ROOT / "runs" / "edges"
 SECONDS = 40
@@ -69,20 +70,8 @@ def settings(page: NotebookPage) -> Iterator[dict[str, Any]]:
 
 def run(page: NotebookPage, given: dict[str, Any], report: Path) -> None:
     """Run the page's cells in this process and write what came of it."""
-    from IPython.core.interactiveshell import InteractiveShell
-
-    shell = InteractiveShell.instance()
-    outcome = {"outcome": "runs"}
-    for cell in page.notebook.cells:
-        if cell.cell_type != "code":
-            continue
-        done = shell.run_cell(cell.source, store_history=False)
-        error = done.error_in_exec or done.error_before_exec
-        if error is not None:
-            outcome = judge(error, cell.source)
-            break
-        if "parameters" in cell.metadata.get("tags", []):
-            shell.user_ns.update(given)
+    _, error, cell = run_cells(page, given)
+    outcome = {"outcome": "runs"} if error is None else judge(error, cell)
     report.write_text(json.dumps(outcome), encoding="utf-8")
 
 

@@ -1,13 +1,11 @@
-"""A sweep: every run of a plan as a job, then one table. `python -m stlcore sweep` calls it.
-
-On a cluster many short runs fit one job: --executor slurm --group-components runs=50.
-"""
+"""A sweep: the runs of a plan, some in each job, then one table. `python -m stlcore sweep` calls it."""
 
 import json
 import sys
 from pathlib import Path
 
-from stlcore.pages.sweep import gather, options
+from stlcore.pages.runner import THREADS
+from stlcore.pages.sweep import gather
 
 
 localrules:
@@ -19,26 +17,23 @@ PLAN = json.loads(Path("plan.json").read_text(encoding="utf-8"))
 
 rule table:
     input:
-        expand("runs/{run}.json", run=PLAN["runs"]),
+        expand("chunks/{chunk}.done", chunk=PLAN["chunks"]),
     output:
         "claims.parquet",
     run:
-        gather(input, Path("."))
+        gather([Path("runs", f"{run}.json") for run in PLAN["runs"]], Path("."))
 
 
-rule run:
+rule chunk:
     output:
-        "runs/{run}.json",
-    group:
-        "runs"
+        touch("chunks/{chunk}.done"),
     resources:
         mem_mb=3000,
-        runtime=30,
+        runtime=120,
     params:
-        page=PLAN["page"],
-        options=lambda wildcards: options(PLAN["runs"][wildcards.run]),
+        threads=" ".join(f'{name}="${{{name}:-1}}"' for name in THREADS),
     log:
-        "runs/{run}.log",
+        "chunks/{chunk}.log",
     shell:
-        "exec {sys.executable:q} -m stlcore run {params.page} {params.options} --surprises"
-        " -o runs/{wildcards.run}.ipynb --end-with-caller > {log} 2>&1"
+        "{params.threads} MPLBACKEND=agg exec {sys.executable:q} -m stlcore.pages.sweep"
+        " {wildcards.chunk} > {log} 2>&1"

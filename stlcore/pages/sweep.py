@@ -1,12 +1,21 @@
-"""One page over a grid of parameters: the plan of its runs, and what came out of them all."""
+"""One page over a grid of parameters: the plan of its runs, the runs, and what came of them all.
+
+A run of a sweep does without the kernel and the imports that take longer than a small page:
+one process imports what the page does, then each run is a process of its own that begins there.
+It goes through the same cells in the same order as ``stlcore run`` and gives the same record;
+figures are not rendered, the numbers in them are kept.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
+import multiprocessing
+import os
 import re
-import shlex
+import sys
 from collections.abc import Iterable
 from itertools import product
 from pathlib import Path
@@ -14,10 +23,21 @@ from typing import Any
 
 import pandas as pd
 
+from stlcore.lazy import extra
+from stlcore.pages import repository
+from stlcore.pages.provenance import NUMBERS_MIME, RECORD_MIME
 from stlcore.pages.repository import UsageError
-from stlcore.pages.runner import NotebookPage, check_parameters
+from stlcore.pages.runner import NotebookPage, check_parameters, find_page
 
-__all__ = ["count_surprises", "gather", "options", "plan", "write_plan"]
+with extra("book"):
+    from IPython.core.interactiveshell import InteractiveShell
+    from IPython.utils.capture import capture_output
+    from traitlets.config import Config
+
+__all__ = ["count_surprises", "gather", "plan", "run_cells", "run_chunk", "write_plan"]
+
+#: Runs of one job, at most.
+CHUNK = 25
 
 
 def plan(page: NotebookPage, words: Iterable[tuple[str, str]]) -> dict[str, dict[str, Any]]:
@@ -63,9 +83,11 @@ def _values(page: NotebookPage, name: str, word: str) -> list[Any]:
 
 
 def write_plan(
-    folder: Path, page: NotebookPage, runs: dict[str, dict[str, Any]]
+    folder: Path, page: NotebookPage, runs: dict[str, dict[str, Any]], cores: int = 1
 ) -> dict[str, dict[str, Any]]:
     """Put the plan where the workflow reads it; all runs of it, those of earlier calls too.
+
+    Runs that are new to it make chunks of their own, each of which is one job.
 
     Raises
     ------
@@ -73,22 +95,117 @@ def write_plan(
         If the folder is another page's.
     """
     file = folder / "plan.json"
+    known = {"page": page.name, "runs": {}, "chunks": {}}
     if file.exists():
-        there = json.loads(file.read_text(encoding="utf-8"))
-        if there["page"] != page.name:
-            raise UsageError(f"{folder} holds a sweep of {there['page']}: choose another folder")
-        runs = there["runs"] | runs
+        known = json.loads(file.read_text(encoding="utf-8"))
+        if known["page"] != page.name:
+            raise UsageError(f"{folder} holds a sweep of {known['page']}: choose another folder")
+    new = [name for name in runs if name not in known["runs"]]
+    size = min(CHUNK, -(-len(new) // cores) or 1)
+    known["chunks"] |= {new[k]: new[k : k + size] for k in range(0, len(new), size)}
+    known["runs"] |= runs
     folder.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({"page": page.name, "runs": runs}, indent=1), encoding="utf-8")
-    return runs
+    file.write_text(json.dumps(known, indent=1), encoding="utf-8")
+    return known["runs"]
 
 
-def options(run: dict[str, Any]) -> str:
-    """A run's parameters as options of ``python -m stlcore run``."""
-    return " ".join(
-        f"-p {name} {shlex.quote(value if isinstance(value, str) else json.dumps(value))}"
-        for name, value in run.items()
-    )
+def run_cells(
+    page: NotebookPage, given: dict[str, Any]
+) -> tuple[dict[str, Any] | None, BaseException | None, str]:
+    """Run a page's cells in this process.
+
+    Parameters
+    ----------
+    page : NotebookPage
+        What to run.
+    given : dict
+        Values that differ from the page's defaults; checked by the page only.
+
+    Returns
+    -------
+    record : dict or None
+        What the page handed over at its end, with the numbers of its figures, as
+        :func:`~stlcore.pages.runner.run_page` has it.
+    error : exception or None
+        What ended the run, and ...
+    cell : str
+        ... the text of the cell where it stopped.
+    """
+    InteractiveShell.clear_instance()
+    shell = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
+    shell.display_formatter.active_types = ["text/plain"]  # nobody looks at the figures
+    record, figures = None, {}
+    for cell in page.notebook.cells:
+        if cell.cell_type != "code":
+            continue
+        with capture_output() as shown:
+            done = shell.run_cell(cell.source)
+        for data in (output.data for output in shown.outputs):
+            record = data.get(RECORD_MIME, record)
+            if NUMBERS_MIME in data and (figure := cell.metadata.get("mystnb", {}).get("figure")):
+                figures[figure["name"]] = data[NUMBERS_MIME]
+        if error := done.error_in_exec or done.error_before_exec:
+            break
+        if "parameters" in cell.metadata.get("tags", []):
+            shell.user_ns.update(given)
+    if record:
+        origin = {"id": page.id, "title": page.title, "source": page.source}
+        record |= {"figures": figures, "page": origin}
+    return record, error, cell.source
+
+
+def run_chunk(folder: Path, chunk: str) -> int:
+    """Do the runs of a chunk that are missing; 1 if one failed, else 0.
+
+    Of a run that fails, ``runs/<run>.log`` says why. One whose claims came out otherwise than
+    the page expects is none of these: its record says so.
+    """
+    planned = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+    page = find_page(planned["page"])
+    # What is imported here is there for every run. Only Linux is sure to fork well afterwards.
+    forks = sys.platform == "linux"
+    if forks:
+        _import_ahead(page)
+    context = multiprocessing.get_context("fork" if forks else "spawn")
+    caller, failed = os.getppid(), 0
+    (folder / "runs").mkdir(exist_ok=True)
+    for name in planned["chunks"][chunk]:
+        record = folder / "runs" / f"{name}.json"
+        if record.exists():
+            continue
+        log = record.with_suffix(".log")
+        log.unlink(missing_ok=True)
+        run = context.Process(target=_run, args=(page, planned["runs"][name], record))
+        run.start()
+        run.join()
+        if run.exitcode != 0 and not log.exists():
+            log.write_text(f"it ended with {run.exitcode}; is memory short?\n", encoding="utf-8")
+        failed += run.exitcode != 0
+        if os.getppid() != caller:  # nobody waits for the rest
+            return 1
+    return int(failed > 0)
+
+
+def _import_ahead(page: NotebookPage) -> None:
+    """Run the first cell, which imports; an error comes up again in every run, which tells it."""
+    first = next(cell for cell in page.notebook.cells if cell.cell_type == "code")
+    with contextlib.suppress(Exception):
+        exec(first.source, {})
+
+
+def _run(page: NotebookPage, given: dict[str, Any], target: Path) -> None:
+    """One run of a chunk, in a process of its own."""
+    os.chdir(repository.ROOT)
+    record, error, _ = run_cells(page, given)
+    if record is None or (error is not None and type(error).__name__ != "ClaimError"):
+        options = " ".join(f"-p {name} {value!r}" for name, value in given.items())
+        why = f"{type(error).__name__}: {error}" if error else "it did not call page.finish()"
+        text = f"{page.name} {options} failed with {why}\n"
+        target.with_suffix(".log").write_text(text, encoding="utf-8")
+        sys.exit(1)
+    draft = target.with_suffix(".draft")
+    draft.write_text(json.dumps(record, indent=1), encoding="utf-8")
+    os.replace(draft, target)
 
 
 def gather(records: Iterable[Path], folder: Path) -> None:
@@ -140,3 +257,7 @@ def count_surprises(records: Iterable[dict[str, Any]]) -> pd.DataFrame:
         surprises=("surprising", "sum"),
     )
     return counts.reset_index()
+
+
+if __name__ == "__main__":
+    sys.exit(run_chunk(Path.cwd(), sys.argv[1]))

@@ -1,14 +1,13 @@
 """The plan of a sweep: every combination, checked before anything runs, by names that stay."""
 
 import json
-import shlex
 
 import pandas as pd
 import pytest
 
 from stlcore.pages.repository import UsageError
-from stlcore.pages.runner import find_page, read_parameters
-from stlcore.pages.sweep import count_surprises, gather, options, plan, write_plan
+from stlcore.pages.runner import find_page, run_page
+from stlcore.pages.sweep import count_surprises, gather, plan, run_chunk, write_plan
 
 
 def test_every_combination_has_a_name_that_stays(project):
@@ -40,19 +39,59 @@ def test_a_plan_that_cannot_be(project, words, message):
         plan(find_page("c90"), words)
 
 
-def test_the_options_of_a_run_read_back(project):
-    page = find_page("c90")
-    run = {"seed": 7, "sizes": [3, 4], "rate": 1e-300, "fail": 'it\'s "no"'}
-    words = shlex.split(options(run))
-    assert read_parameters(page, zip(words[1::3], words[2::3], strict=True)) == run
-
-
 def test_a_folder_belongs_to_one_page(project, tmp_path):
     write_plan(tmp_path, find_page("c90"), {"a": {"seed": 1}})
     write_plan(tmp_path, find_page("c90"), {"b": {"seed": 2}})
     assert set(json.loads((tmp_path / "plan.json").read_text())["runs"]) == {"a", "b"}
     with pytest.raises(UsageError, match="holds a sweep of c90"):
         write_plan(tmp_path, find_page("c91"), {})
+
+
+def test_every_core_has_a_chunk_and_a_new_run_leaves_the_old_ones_alone(project, tmp_path):
+    runs = {f"run{k}": {"seed": k} for k in range(9)}
+    write_plan(tmp_path, find_page("c90"), runs, cores=2)
+    before = json.loads((tmp_path / "plan.json").read_text())["chunks"]
+    assert [len(chunk) for chunk in before.values()] == [5, 4]
+    write_plan(tmp_path, find_page("c90"), {f"run{k}": {"seed": k} for k in range(10)}, cores=2)
+    after = json.loads((tmp_path / "plan.json").read_text())["chunks"]
+    assert after == before | {"run9": ["run9"]}
+
+
+def test_a_run_of_a_sweep_is_the_run_of_the_page(project, tmp_path):
+    """Record, kept table and the numbers of the figure, bit for bit; no state from run to run."""
+    page = find_page("c90")
+    run_page(page, tmp_path / "x.ipynb", {"seed": 7, "rate": 0.25})
+    through_kernel = json.loads((tmp_path / "x.json").read_text(encoding="utf-8"))
+    runs = {"a": {"seed": 8}, "b": {"seed": 7, "rate": 0.25}, "c": {"seed": 7, "fail": "claim"}}
+    write_plan(tmp_path, page, runs)
+    assert run_chunk(tmp_path, "a") == 0
+    record = json.loads((tmp_path / "runs" / "b.json").read_text(encoding="utf-8"))
+    assert set(record) == set(through_kernel)
+    for part in ("claims", "results", "figures", "page"):
+        assert record[part] == through_kernel[part]
+    assert record["provenance"]["parameters"] == through_kernel["provenance"]["parameters"]
+    surprising = json.loads((tmp_path / "runs" / "c.json").read_text(encoding="utf-8"))["claims"]
+    assert [row["id"] for row in surprising if row["surprising"]] == ["C-90.3"]
+
+
+def test_a_run_that_fails_or_dies_costs_no_other_and_is_done_again(project, tmp_path):
+    runs = {"a": {"fail": "error"}, "b": {"fail": "death"}, "c": {"seed": 1}}
+    write_plan(tmp_path, find_page("c90"), runs)
+    assert run_chunk(tmp_path, "a") == 1
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [
+        "a.log",
+        "b.log",
+        "c.json",
+    ]
+    said = (tmp_path / "runs" / "a.log").read_text(encoding="utf-8")
+    assert said == "c90 -p fail 'error' failed with RuntimeError: the tiny page was told to fail\n"
+    text = find_page("c90").path
+    text.write_text(text.read_text("utf-8").replace('if fail == "error"', "if False"), "utf-8")
+    before = (tmp_path / "runs" / "c.json").stat().st_mtime_ns
+    assert run_chunk(tmp_path, "a") == 1
+    found = {path.name: path for path in (tmp_path / "runs").iterdir()}
+    assert sorted(found) == ["a.json", "b.log", "c.json"]
+    assert found["c.json"].stat().st_mtime_ns == before
 
 
 def test_gathered_tables_begin_with_the_parameters(executed, tmp_path):
