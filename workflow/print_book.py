@@ -40,9 +40,8 @@ details.provenance { break-inside: avoid; }
 .contents a { display: block; }
 /* Chromium draws shadows as pictures, which are a third of the file. */
 @layer paper { * { box-shadow: none !important; } }
-/* Wide formulas and tables shrink to the paper; strokes would make every letter bold. */
+/* Wide formulas and tables shrink to the paper. */
 mjx-container > svg { max-width: 100% !important; }
-mjx-container path, mjx-container use { stroke-width: 0 !important; }
 mjx-container[display="true"] { margin: 1mm 0 !important; }
 .bd-article table { font-size: 8pt !important; width: 100%; }
 .bd-article table.dataframe { border: 0; }
@@ -55,7 +54,6 @@ div.claims td:nth-child(5) { min-width: 22mm; }
 figure img { max-height: 18cm; max-width: 100% !important; }
 figure img:not(.wide) { max-width: 12.5cm !important; }
 div.cell_input pre, div.highlight pre {
-  break-inside: auto !important; orphans: 4; widows: 4;
   font-size: 7.4pt !important; line-height: 1.25;
 }
 """
