@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import os
 import re
 import subprocess
 import sys
@@ -303,7 +304,14 @@ def test_a_solution_for_teachers_is_in_no_page():
             assert last not in prose(version(page))
 
 
-@pytest.mark.parametrize("name", ["c02", "a01"])
+#: Pages that show a kept result, which is not there outside the repository.
+KEEPING = [page.name for page in PAGES if "page.kept(" in page.path.read_text("utf-8")]
+SLOW = pytest.mark.skipif("STLCORE_SLOW" not in os.environ, reason="minutes: STLCORE_SLOW=1")
+
+
+@pytest.mark.parametrize(
+    "name", ["c02", "a01", *(pytest.param(name, marks=SLOW) for name in KEEPING)]
+)
 def test_a_student_version_runs_outside_the_repository(name, tmp_path):
     """With a copy of the package alone, as where it is installed."""
     nbformat.write(student_version(find_page(name)), tmp_path / "page.ipynb")
