@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shlex
 import subprocess
 import time
@@ -356,6 +358,20 @@ def test_a_git_that_is_slow_or_broken_fails_no_page(tmp_path, monkeypatch, scrip
     started = time.monotonic()
     assert provenance.commit() == "unknown"
     assert time.monotonic() - started < 10  # and not the forty seconds of the script
+
+
+def test_looking_for_changes_takes_no_lock(tmp_path, monkeypatch):
+    """Git stopped while it holds one would leave the reader's repository locked."""
+    (tmp_path / "stlcore").mkdir()
+    (tmp_path / "stlcore" / "code.py").write_text("1\n")
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for arguments in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "x"]):
+        subprocess.run([*git, *arguments], check=True)
+    os.utime(tmp_path / "stlcore" / "code.py", (1, 1))  # git would note that nothing changed
+    before = (tmp_path / ".git" / "index").read_bytes()
+    monkeypatch.setattr(stlcore.pages.repository, "ROOT", tmp_path)
+    assert re.fullmatch("[0-9a-f]{10}", provenance.commit())
+    assert (tmp_path / ".git" / "index").read_bytes() == before
 
 
 def test_a_copy_in_somebody_elses_repository_has_no_commit(tmp_path, monkeypatch):
