@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import time
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import papermill.cli
@@ -21,6 +22,7 @@ import stlcore.pages.page
 import stlcore.pages.repository
 from stlcore.pages import provenance
 from stlcore.pages.claims import ClaimError
+from stlcore.pages.figures import theme
 from stlcore.pages.page import NUMBERS_MIME, RECORD_MIME, WORDS_MIME, Page, read_result
 from stlcore.pages.parameters import (
     TYPES,
@@ -358,6 +360,14 @@ def test_a_git_that_is_slow_or_broken_fails_no_page(tmp_path, monkeypatch, scrip
     started = time.monotonic()
     assert provenance.commit() == "unknown"
     assert time.monotonic() - started < 10  # and not the forty seconds of the script
+
+
+def test_a_readers_own_look_changes_no_figure():
+    with plt.rc_context({"text.usetex": True, "lines.linewidth": 9, "figure.dpi": 20}):
+        theme()
+        for name in ("text.usetex", "figure.dpi"):
+            assert plt.rcParams[name] == plt.rcParamsDefault[name]
+        assert plt.rcParams["lines.linewidth"] < 9
 
 
 def test_looking_for_changes_takes_no_lock(tmp_path, monkeypatch):
