@@ -415,6 +415,23 @@ def test_a_page_runs_with_the_python_that_runs_stlcore(project, monkeypatch, cap
     assert call(capsys, "run", "c90", "-o", tmp_path / "x.ipynb")[0::2] == (0, [])
 
 
+def test_the_readers_own_ipython_changes_nothing(project, monkeypatch, capsys, tmp_path):
+    def outputs(name):
+        assert call(capsys, "run", "c90", "-o", tmp_path / name)[0::2] == (0, [])
+        cells = nbformat.read(tmp_path / name, as_version=4).cells
+        shown = [cell.outputs for cell in cells if cell.cell_type == "code"]
+        return [[sorted(output.get("data", {})) for output in found] for found in shown]
+
+    plain = outputs("plain.ipynb")
+    profile = tmp_path / "ipython" / "profile_default"
+    (profile / "startup").mkdir(parents=True)
+    (profile / "startup" / "first.py").write_text("print('my own start')")
+    every = "c.InteractiveShell.ast_node_interactivity = 'all'"
+    (profile / "ipython_kernel_config.py").write_text(every)
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    assert outputs("own.ipynb") == plain
+
+
 def test_a_kernel_that_does_not_start(project, tree, monkeypatch, capfd, tmp_path):
     """Here because a file of the reader's stands where a module of the kernel should be."""
     (tmp_path / "modules").mkdir()

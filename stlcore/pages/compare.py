@@ -42,6 +42,8 @@ def load(path: Path) -> dict[str, Any]:
         return load(beside) if beside.exists() else read_record(path)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    except UsageError:
+        raise
     except ValueError as error:
         raise UsageError(f"{path} is no record of a run: {error}") from None
 

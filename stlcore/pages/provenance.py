@@ -105,8 +105,10 @@ def commit() -> str:
     costs a page no more than a second.
     """
     deadline = time.monotonic() + 1
-    # Hooks and other tools point git to another repository by its variables.
+    # Hooks and other tools point git to another repository by its variables. A git that may
+    # lock the index and is then stopped leaves a lock behind that stops the reader's own git.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    environment["GIT_OPTIONAL_LOCKS"] = "0"
 
     def git(*arguments: str) -> list[str]:
         done = subprocess.run(

@@ -265,7 +265,8 @@ def run_page(
                 log_output=False,
                 kernel_name="python3",
                 kernel_manager_class=_ThisPython,
-                extra_arguments=["--log-level=50"],
+                # Without the settings and start-up files of the reader's own IPython.
+                extra_arguments=["--log-level=50", f"--ipython-dir={workshop}"],
             )
         except DeadKernelError:
             raise

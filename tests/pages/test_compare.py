@@ -116,7 +116,7 @@ def test_a_record_is_found_beside_its_notebook_or_in_it(executed, tmp_path):
     (tmp_path / "bad.json").write_text("{")
     for name, message in {
         "none.json": "cannot read .*none.json: No such file",
-        "list.json": "list.json is no record of a run",
+        "list.json": r"^\S+list.json is no record of a run$",
         "bad.json": "bad.json is no record of a run",
     }.items():
         with pytest.raises(UsageError, match=message):

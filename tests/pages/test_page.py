@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shlex
 import subprocess
 import time
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import papermill.cli
@@ -19,6 +22,7 @@ import stlcore.pages.page
 import stlcore.pages.repository
 from stlcore.pages import provenance
 from stlcore.pages.claims import ClaimError
+from stlcore.pages.figures import theme
 from stlcore.pages.page import NUMBERS_MIME, RECORD_MIME, WORDS_MIME, Page, read_result
 from stlcore.pages.parameters import (
     TYPES,
@@ -356,6 +360,28 @@ def test_a_git_that_is_slow_or_broken_fails_no_page(tmp_path, monkeypatch, scrip
     started = time.monotonic()
     assert provenance.commit() == "unknown"
     assert time.monotonic() - started < 10  # and not the forty seconds of the script
+
+
+def test_a_readers_own_look_changes_no_figure():
+    with plt.rc_context({"text.usetex": True, "lines.linewidth": 9, "figure.dpi": 20}):
+        theme()
+        for name in ("text.usetex", "figure.dpi"):
+            assert plt.rcParams[name] == plt.rcParamsDefault[name]
+        assert plt.rcParams["lines.linewidth"] < 9
+
+
+def test_looking_for_changes_takes_no_lock(tmp_path, monkeypatch):
+    """Git stopped while it holds one would leave the reader's repository locked."""
+    (tmp_path / "stlcore").mkdir()
+    (tmp_path / "stlcore" / "code.py").write_text("1\n")
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for arguments in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "x"]):
+        subprocess.run([*git, *arguments], check=True)
+    os.utime(tmp_path / "stlcore" / "code.py", (1, 1))  # git would note that nothing changed
+    before = (tmp_path / ".git" / "index").read_bytes()
+    monkeypatch.setattr(stlcore.pages.repository, "ROOT", tmp_path)
+    assert re.fullmatch("[0-9a-f]{10}", provenance.commit())
+    assert (tmp_path / ".git" / "index").read_bytes() == before
 
 
 def test_a_copy_in_somebody_elses_repository_has_no_commit(tmp_path, monkeypatch):
