@@ -200,6 +200,8 @@ def pictures(folder: str | os.PathLike, *, choose: Callable | None = None) -> Im
     with extra("images"):
         from PIL import Image
 
+    if not Path(folder).is_dir():
+        raise MissingDataError(f"there is no folder {folder}")
     files = sorted(f for f in Path(folder).glob("*") if f.suffix.lower() in PICTURE_ENDINGS)
     if not files:
         raise MissingDataError(f"there is no png or jpg file in the folder {folder}")

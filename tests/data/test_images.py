@@ -155,6 +155,8 @@ def test_pictures_that_do_not_fit_are_refused(pictures_folder):
 def test_a_folder_without_pictures_is_named(tmp_path):
     with pytest.raises(MissingDataError, match="no png or jpg"):
         pictures(tmp_path)
+    with pytest.raises(MissingDataError, match="there is no folder"):
+        pictures(tmp_path / "nowhere")
 
 
 def test_a_set_by_its_name_and_a_part_of_it(mnist_folder, cifar_folder):
