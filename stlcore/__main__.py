@@ -187,9 +187,18 @@ def _run(options) -> int:
     if surprising := [row["id"] for row in record["claims"] if row["surprising"]]:
         print(f"otherwise than the page expects: {', '.join(surprising)}")
     if options.keep:
-        for path in keep_results(page, record):
+        results = {**record["results"], "claims": _verdicts(record)}
+        for path in keep_results(page, {**record, "results": results}):
             print(f"kept {path.relative_to(repository.ROOT)}")
     return 0
+
+
+def _verdicts(record) -> str:
+    """What came of the claims of a run, as a table that the book shows beside its own run."""
+    import pandas as pd
+
+    columns = ["id", "control_of", "sentence", "measured", "expected", "verdict"]
+    return pd.DataFrame(record["claims"])[columns].to_csv(index=False)
 
 
 def _sweep(options) -> int:

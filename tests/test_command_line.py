@@ -176,7 +176,12 @@ def test_run_with_other_parameters_and_keep(project, capsys, caplog):
     assert out[1:] == [
         "kept book/results/c90.values.csv",
         "kept book/results/c90.values.json",
+        "kept book/results/c90.claims.csv",
+        "kept book/results/c90.claims.json",
     ]
+    claims, origin = read_result("c90", "claims")
+    assert claims["verdict"].tolist()[0] == "reproduced"
+    assert origin["parameters"]["profile"] == "paper"
     assert sorted(os.listdir(output.parent)) == ["c90_tiny.ipynb", "c90_tiny.json"]
     frame, provenance = read_result("c90", "values")
     assert len(frame) == 9  # the paper profile's rounds

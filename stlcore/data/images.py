@@ -8,7 +8,8 @@ import math
 import os
 import struct
 import zlib
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -42,7 +43,7 @@ class Images:
     ----------
     name : str
         Short name.
-    pixels : ndarray, shape (N, height, width) or (N, height, width, 3)
+    pixels : ndarray of float32, shape (N, height, width) or (N, height, width, 3)
         Brightness from 0 to 1.
     labels : ndarray of int, shape (N,)
         Classes from 0 up.
@@ -51,7 +52,8 @@ class Images:
     licence : str
         Under which terms.
     sha256 : str
-        Checksum of pixels and labels as bytes, as they are in the files.
+        Checksum of pixels and labels as bytes, as they are in the files; of a part of a set in
+        one file that of the whole set.
     """
 
     name: str
@@ -67,8 +69,14 @@ class Images:
         return self.pixels.reshape(len(self.pixels), math.prod(self.pixels.shape[1:]))
 
 
-def digits() -> Images:
-    """1797 handwritten digits of 8 x 8 pixels, bundled with scikit-learn."""
+def digits(*, choose: Callable | None = None) -> Images:
+    """1797 handwritten digits of 8 x 8 pixels, bundled with scikit-learn.
+
+    Parameters
+    ----------
+    choose : callable, optional
+        Which of them to keep: places in a set of so many images.
+    """
     with extra("images"):
         from sklearn.datasets import load_digits
 
@@ -78,13 +86,19 @@ def digits() -> Images:
         bunch.images.astype(np.uint8),
         bunch.target,
         brightest=16,
+        choose=choose,
         source=f"scikit-learn {version('scikit-learn')}: the test set of UCI's Optical "
         "Recognition of Handwritten Digits (E. Alpaydin and C. Kaynak, 1998)",
         licence="CC BY 4.0",
     )
 
 
-def mnist(folder: str | os.PathLike, part: str = "train") -> Images:
+def mnist(
+    folder: str | os.PathLike,
+    part: str = "train",
+    *,
+    choose: Callable | None = None,
+) -> Images:
     """Handwritten digits of 28 x 28 pixels: 60,000 for training, 10,000 for testing.
 
     Parameters
@@ -95,6 +109,8 @@ def mnist(folder: str | os.PathLike, part: str = "train") -> Images:
         Nothing is downloaded.
     part : {"train", "test"}
         Which of the two sets.
+    choose : callable, optional
+        Which images to keep: places in a set of so many.
 
     Raises
     ------
@@ -115,12 +131,18 @@ def mnist(folder: str | os.PathLike, part: str = "train") -> Images:
         pixels,
         labels,
         brightest=255,
+        choose=choose,
         source="Y. LeCun, C. Cortes and C. J. C. Burges, from NIST's special databases 1 and 3",
         licence="CC BY-SA 3.0",
     )
 
 
-def cifar10(folder: str | os.PathLike, part: str = "train") -> Images:
+def cifar10(
+    folder: str | os.PathLike,
+    part: str = "train",
+    *,
+    choose: Callable | None = None,
+) -> Images:
     """Colour photographs of 32 x 32 pixels in 10 classes: 50,000 and 10,000.
 
     Parameters
@@ -130,6 +152,8 @@ def cifar10(folder: str | os.PathLike, part: str = "train") -> Images:
         version is a pickle, which can run any code, and is not read. Nothing is downloaded.
     part : {"train", "test"}
         Which of the two sets.
+    choose : callable, optional
+        Which images to keep: places in a set of so many.
 
     Raises
     ------
@@ -146,18 +170,21 @@ def cifar10(folder: str | os.PathLike, part: str = "train") -> Images:
         records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1),
         records[:, 0],
         brightest=255,
+        choose=choose,
         source="A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images (2009)",
         licence="none stated by its authors",
     )
 
 
-def pictures(folder: str | os.PathLike) -> Images:
+def pictures(folder: str | os.PathLike, *, choose: Callable | None = None) -> Images:
     """Image files of one size, all grey or all in colour, in the order of their names.
 
     Parameters
     ----------
     folder : path-like
         Holds files ending in png, jpg or jpeg; CelebA's aligned images, say.
+    choose : callable, optional
+        Which files to read: places in a list of so many; the others are not looked at.
 
     Raises
     ------
@@ -173,9 +200,13 @@ def pictures(folder: str | os.PathLike) -> Images:
     with extra("images"):
         from PIL import Image
 
+    if not Path(folder).is_dir():
+        raise MissingDataError(f"there is no folder {folder}")
     files = sorted(f for f in Path(folder).glob("*") if f.suffix.lower() in PICTURE_ENDINGS)
     if not files:
         raise MissingDataError(f"there is no png or jpg file in the folder {folder}")
+    if choose is not None:
+        files = [files[place] for place in choose(len(files))]
     arrays: list[np.ndarray] = []
     for file in files:
         try:
@@ -226,20 +257,23 @@ def open_images(
         As the readers do, and if the name is unknown or a folder is missing.
     """
     readers = {"mnist": mnist, "cifar10": cifar10, "celeba": pictures, "folder": pictures}
+    if most is not None:
+        check_count("the images used", most)
+
+    def part_of(count: int) -> np.ndarray:
+        if most is None or count <= most:
+            return np.arange(count)
+        if rng is None:
+            raise ValueError(f"to choose {most} of {count} images takes a generator, rng")
+        return np.sort(rng.permutation(count)[:most])
+
     if name == "digits":
-        found = digits()
-    elif name not in readers:
+        return digits(choose=part_of)
+    if name not in readers:
         raise ValueError(f"the data must be digits, {', '.join(readers)}, not {name!r}")
-    elif not str(folder):
+    if not str(folder):
         raise MissingDataError(f"{name} needs a folder that holds its files")
-    else:
-        found = readers[name](folder)
-    if most is None or len(found.pixels) <= most:
-        return found
-    if rng is None:
-        raise ValueError(f"to choose {most} of {len(found.pixels)} images takes a generator, rng")
-    part = np.sort(rng.permutation(len(found.pixels))[: check_count("the images used", most)])
-    return replace(found, pixels=found.pixels[part], labels=found.labels[part])
+    return readers[name](folder, choose=part_of)
 
 
 _GET_MNIST = (
@@ -252,13 +286,22 @@ _GET_CIFAR = (
 )
 
 
-def _images(name: str, pixels: np.ndarray, labels: np.ndarray, *, brightest: int, **about):
-    labels = labels.astype(np.int64)
+def _images(name, pixels, labels, *, brightest: int, choose=None, **about):
+    labels = labels.astype(np.uint8)
     if labels.max() > 9:
         raise ValueError(f"{name} is damaged: label {labels.max()} is beyond the 10 classes")
-    content = np.ascontiguousarray(pixels).tobytes() + labels.astype(np.uint8).tobytes()
-    checksum = hashlib.sha256(content).hexdigest()
-    return Images(name, pixels / brightest, labels, sha256=checksum, **about)
+    checksum = hashlib.sha256(np.ascontiguousarray(pixels))
+    checksum.update(labels)
+    if choose is not None:  # while they are bytes: as numbers they take four times the memory
+        part = choose(len(pixels))
+        pixels, labels = pixels[part], labels[part]
+    return Images(
+        name,
+        np.ascontiguousarray(pixels) / np.float32(brightest),
+        labels.astype(np.int64),
+        sha256=checksum.hexdigest(),
+        **about,
+    )
 
 
 def _check_part(part: str) -> None:

@@ -17,6 +17,6 @@ __getattr__, __all__ = hand_on(
             "trapezoid",
             "wasserstein_atoms",
         ],
-        "two_samples": ["fidelity", "mmd_squared", "mmd_test"],
+        "two_samples": ["fidelity", "mmd_squared", "mmd_test", "nearest"],
     },
 )

@@ -1,7 +1,8 @@
 """Distances between two laws of which only samples are known, in any dimension.
 
-Distances of all pairs are computed some rows at a time, so that memory grows with the number
-of points and not with its square.
+Distances of all pairs are computed a tile at a time, so that memory grows with the number of
+points and not with its square. Points in single precision stay so, and only a tile of distances
+between them is computed in double precision.
 """
 
 from __future__ import annotations
@@ -11,15 +12,15 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from scipy.spatial.distance import cdist
 
 from stlcore.checks import check_count
 from stlcore.lazy import extra
 
 with extra("images"):
+    from sklearn.metrics import euclidean_distances
     from sklearn.neighbors import NearestNeighbors
 
-__all__ = ["Fidelity", "MmdTest", "fidelity", "mmd_squared", "mmd_test"]
+__all__ = ["Fidelity", "MmdTest", "fidelity", "mmd_squared", "mmd_test", "nearest"]
 
 #: Pairs of points whose distances are in memory at once: 64 MB of them.
 PAIRS = 2**23
@@ -116,11 +117,11 @@ def _discrepancies(points: np.ndarray, labels: np.ndarray, bandwidth: float) -> 
     n = labels[:, 0].sum()
     m = len(labels) - n
     within_first, of_first, total = 0.0, 0.0, 0.0
-    for rows in _blocks(len(points), len(points)):
-        kernel = cdist(points[rows], points, "sqeuclidean")
-        np.exp(kernel / (-2 * bandwidth**2), out=kernel)
-        kernel[np.arange(len(kernel)), np.arange(rows.start, rows.stop)] = 0.0  # pairs of two
-        within_first = within_first + (labels[rows] * (kernel @ labels)).sum(axis=0)
+    for rows, columns, kernel in _tiles(points, points, squared=True):
+        np.exp(np.divide(kernel, -2 * bandwidth**2, out=kernel), out=kernel)
+        if rows == columns:
+            np.fill_diagonal(kernel, 0.0)  # pairs of two
+        within_first = within_first + (labels[rows] * (kernel @ labels[columns])).sum(axis=0)
         sums = kernel.sum(axis=1)
         of_first, total = of_first + sums @ labels[rows], total + sums.sum()
     across = of_first - within_first
@@ -128,11 +129,19 @@ def _discrepancies(points: np.ndarray, labels: np.ndarray, bandwidth: float) -> 
     return within_first / (n * (n - 1)) + within_second / (m * (m - 1)) - 2 * across / (n * m)
 
 
-def _blocks(count: int, columns: int) -> Iterator[slice]:
-    """Rows of a table of pairs, as many at a time as fit in memory."""
-    step = max(1, PAIRS // columns)
-    for start in range(0, count, step):
-        yield slice(start, min(start + step, count))
+def _tiles(x: np.ndarray, y: np.ndarray, *, squared: bool = False) -> Iterator[tuple]:
+    """The table of distances between all points, by tiles, with their rows and columns."""
+    side = math.isqrt(PAIRS)
+    for rows in _parts(len(x), side):
+        here = x[rows].astype(float, copy=False)
+        for columns in _parts(len(y), side):
+            there = y[columns].astype(float, copy=False)
+            yield rows, columns, euclidean_distances(here, there, squared=squared)
+
+
+def _parts(count: int, size: int) -> Iterator[slice]:
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))
 
 
 # --- neighbours ------------------------------------------------------------------------------
@@ -175,15 +184,14 @@ def fidelity(real, generated, *, neighbours: int = 5) -> Fidelity:
     """
     k = check_count("neighbours", neighbours)
     real, generated = _samples(k + 1, real=real, generated=generated)
-    radii = _radii(real, k), _radii(generated, k)
+    radii = nearest(real, k), nearest(generated, k)
     balls = np.zeros(len(generated), dtype=int)  # of real points, around each generated one
     recalled, covered = np.zeros((2, len(real)), dtype=bool)
-    for rows in _blocks(len(real), len(generated)):
-        distances = cdist(real[rows], generated)
+    for rows, columns, distances in _tiles(real, generated):
         inside = distances <= radii[0][rows, None]
-        balls += inside.sum(axis=0)
-        covered[rows] = inside.any(axis=1)
-        recalled[rows] = (distances <= radii[1]).any(axis=1)
+        balls[columns] += inside.sum(axis=0)
+        covered[rows] |= inside.any(axis=1)
+        recalled[rows] |= (distances <= radii[1][columns]).any(axis=1)
     return Fidelity(
         precision=float((balls > 0).mean()),
         recall=float(recalled.mean()),
@@ -192,9 +200,36 @@ def fidelity(real, generated, *, neighbours: int = 5) -> Fidelity:
     )
 
 
-def _radii(points: np.ndarray, k: int) -> np.ndarray:
-    """Distance of each point to its k-th nearest other point."""
-    distances, _ = NearestNeighbors(n_neighbors=k).fit(points).kneighbors()
+def nearest(points, k: int = 1, *, to=None) -> np.ndarray:
+    """Distance of each point to its k-th nearest other point, or to that of another sample.
+
+    Parameters
+    ----------
+    points : array_like, shape (n, d)
+        From where.
+    k : int
+        Which neighbour.
+    to : array_like, shape (m, d), optional
+        Among which; among the points themselves when left out, where none is its own neighbour.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than k neighbours, a sample is not finite, or the dimensions differ.
+    """
+    k = check_count("the neighbour", k)
+    if to is None:
+        (points,) = _samples(k + 1, points=points)
+        distances, _ = NearestNeighbors(n_neighbors=k).fit(points).kneighbors()
+    else:
+        points, to = _samples(1, points=points, to=to)
+        if len(to) < k:
+            raise ValueError(f"to must be a table of at least {k} points")
+        distances, _ = NearestNeighbors(n_neighbors=k).fit(to).kneighbors(points)
     return distances[:, -1]
 
 
@@ -202,7 +237,9 @@ def _samples(least: int, **named) -> list[np.ndarray]:
     """Samples as tables of numbers; ValueError where one is no such table or too small."""
     found = []
     for name, points in named.items():
-        points = np.asarray(points, dtype=float)
+        points = np.asarray(points)
+        if points.dtype != np.float32:
+            points = points.astype(float, copy=False)
         if points.ndim != 2 or len(points) < least or points.shape[1] == 0:
             raise ValueError(f"{name} must be a table of at least {least} points")
         if not np.all(np.isfinite(points)):

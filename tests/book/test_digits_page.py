@@ -15,7 +15,7 @@ from stlcore.streams import stream
 
 TINY = {
     "steps": 2, "batch": 4, "width": 8, "components": 4, "generations": 2, "repetitions": 2,
-    "most": 60,
+    "sampler_steps": 3, "most": 60,
 }  # fmt: skip
 
 
@@ -46,14 +46,18 @@ def write_pictures(folder):
 
 
 @pytest.mark.parametrize(
-    ("data", "write"),
-    [("mnist", write_mnist), ("cifar10", write_cifar), ("folder", write_pictures)],
+    ("data", "write", "profile", "score"),
+    [
+        ("mnist", write_mnist, "paper", "ConvolutionalDenoiser"),
+        ("cifar10", write_cifar, "paper", "ConvolutionalDenoiser"),
+        ("folder", write_pictures, "quick", "Denoiser"),
+    ],
 )
-def test_the_page_runs_on(data, write, tmp_path, monkeypatch):
+def test_the_page_runs_on(data, write, profile, score, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(images, "CIFAR_IMAGES", 16)  # in place of 10,000 in a file
     write(tmp_path)
-    given = {**TINY, "data": data, "folder": str(tmp_path)}
+    given = {**TINY, "data": data, "folder": str(tmp_path), "profile": profile}
     namespace = {}
     with mpl.rc_context({"backend": "agg"}):
         for cell in find_page("b08").notebook.cells:
@@ -61,8 +65,10 @@ def test_the_page_runs_on(data, write, tmp_path, monkeypatch):
                 exec(cell.source, namespace)
                 if "parameters" in cell.metadata.get("tags", []):
                     namespace |= given
+    assert type(namespace["trained"]).__name__ == score
     frame = namespace["frame"]
     assert set(frame["cycle"]) == set(namespace["cycles"])
     assert np.isfinite(frame.select_dtypes("number")).all(axis=None)
+    assert f"measures-{data}" in namespace["page"].results, "the kept run of the digits stays"
     claim, control = namespace["page"].claims.rows  # nothing but the bound is claimed here
     assert (claim.verdict, control.verdict) == ("reproduced", "not reproduced")

@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -104,7 +105,7 @@ def test_cifar_has_channels_last_and_the_files_in_order(cifar_folder):
     assert found.labels.tolist() == [1, 2, 2, 3, 3, 4, 4, 5, 5, 6]
     raw = np.fromfile(cifar_folder / "data_batch_2.bin", np.uint8)
     # Third image of the set: red pixels come first in its record, then green, then blue.
-    assert found.pixels[2, 0, 1].tolist() == [raw[1 + 1 + c * 1024] / 255 for c in range(3)]
+    assert (found.pixels[2, 0, 1] * 255).tolist() == [raw[1 + 1 + c * 1024] for c in range(3)]
 
 
 def test_missing_and_damaged_cifar_is_named(cifar_folder):
@@ -154,6 +155,8 @@ def test_pictures_that_do_not_fit_are_refused(pictures_folder):
 def test_a_folder_without_pictures_is_named(tmp_path):
     with pytest.raises(MissingDataError, match="no png or jpg"):
         pictures(tmp_path)
+    with pytest.raises(MissingDataError, match="there is no folder"):
+        pictures(tmp_path / "nowhere")
 
 
 def test_a_set_by_its_name_and_a_part_of_it(mnist_folder, cifar_folder):
@@ -164,6 +167,34 @@ def test_a_set_by_its_name_and_a_part_of_it(mnist_folder, cifar_folder):
     np.testing.assert_array_equal(part.labels, whole.labels[places])
     assert open_images("mnist", mnist_folder).pixels.shape == (5, 28, 28)
     assert open_images("cifar10", cifar_folder).pixels.shape == (10, 32, 32, 3)
+
+
+def test_a_part_is_drawn_before_pixels_become_numbers(tmp_path):
+    """2000 images are 1.6 MB as bytes, twice that while they are read, and 6.3 MB as numbers."""
+    pixels = np.random.default_rng(1).integers(0, 256, (2000, 28, 28), dtype=np.uint8)
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(pixels))
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(np.arange(2000) % 10))
+    tracemalloc.start()
+    try:
+        found = open_images("mnist", tmp_path, most=50, rng=np.random.default_rng(1))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found.pixels.dtype == np.float32
+    assert most < 3.5e6
+    places = np.sort(np.random.default_rng(1).permutation(2000)[:50])
+    np.testing.assert_allclose(found.pixels * 255, pixels[places], rtol=1e-6)
+    assert found.sha256 == mnist(tmp_path).sha256
+
+
+def test_of_a_folder_only_the_part_is_read(pictures_folder):
+    (pictures_folder / "0.png").write_bytes(b"no image")
+    seeds = range(100)
+    seed = next(s for s in seeds if 0 not in np.random.default_rng(s).permutation(4)[:2])
+    rng = np.random.default_rng(seed)
+    assert open_images("folder", pictures_folder, most=2, rng=rng).pixels.shape == (2, 6, 5, 3)
+    with pytest.raises(ValueError, match=r"0\.png is broken"):
+        open_images("folder", pictures_folder, most=4)
 
 
 def test_a_name_or_a_folder_that_is_missing_is_said():

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import binom
 
 from stlcore.metrics import two_samples
-from stlcore.metrics.two_samples import fidelity, mmd_squared, mmd_test
+from stlcore.metrics.two_samples import fidelity, mmd_squared, mmd_test, nearest
 from stlcore.streams import stream
 
 LEVEL = 1e-5  # false alarm of one statistical test here
@@ -109,6 +109,32 @@ def test_memory_does_not_grow_with_the_square(monkeypatch):
     finally:
         tracemalloc.stop()
     assert most < 12e6
+
+
+def test_single_precision_takes_no_second_copy(monkeypatch):
+    """4000 points of 500 coordinates are 8 MB, and 16 MB in double precision."""
+    monkeypatch.setattr(two_samples, "PAIRS", 2**16)
+    x, y = stream(1, "single").standard_normal((2, 2000, 500), dtype=np.float32)
+    tracemalloc.start()
+    try:
+        found = mmd_squared(x, y, 30.0), *fidelity(x, y)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 14e6  # both samples together once more, and tiles
+    x, y = x.astype(float), y.astype(float)
+    assert found == pytest.approx((mmd_squared(x, y, 30.0), *fidelity(x, y)), abs=1e-9)
+
+
+def test_nearest_by_hand():
+    points = [[0.0], [1.0], [10.0]]
+    assert nearest(points).tolist() == [1, 1, 9]
+    assert nearest(points, 2).tolist() == [10, 9, 10]
+    assert nearest(points, to=[[0.0], [7.0]]).tolist() == [0, 1, 3]  # 0 itself counts here
+    assert nearest(points, 2, to=[[0.0], [7.0]]).tolist() == [7, 6, 10]
+    for k, to in ((3, None), (3, [[0.0], [7.0]]), (0, None), (1, [[0.0, 1.0]])):
+        with pytest.raises(ValueError, match=r"at least|same dimension|whole number"):
+            nearest(points, k, to=to)
 
 
 def test_neighbours_by_hand():
