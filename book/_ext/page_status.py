@@ -135,7 +135,7 @@ def say_below_claims(app, doctree):
     sections = [
         section
         for section in doctree.findall(nodes.section)
-        if section.next_node(nodes.title).astext() == "Claims"
+        if isinstance(section[0], nodes.title) and section[0].astext() == "Claims"
     ]
     if found and sections:
         origin, sizes, outcome, moved = found
