@@ -135,6 +135,14 @@ class LinearRegression:
         error = ((model.weights - self.truth.weights) ** 2).sum(axis=-1)
         return {"squared_error": error, "gap": self.noise**2 + error - model.training_error}
 
+    def to_vector(self, model: Line) -> np.ndarray:
+        """The weights, shape (repetitions, d); the training error is no parameter."""
+        return np.atleast_2d(model.weights)
+
+    def from_vector(self, vector: np.ndarray, template: Line) -> Line:
+        """Lines with the given weights; the training error is the template's."""
+        return Line(vector, np.broadcast_to(template.training_error, len(vector)))
+
     def _root(self, model: Line) -> np.ndarray:
         """What turns d + 1 standard normals into the inputs and the label of a point."""
         d = model.weights.shape[-1]

@@ -31,6 +31,16 @@ def test_fit_is_least_squares():
         assert fit.training_error[r] == pytest.approx(residual[0] / 9)
 
 
+def test_the_parameters_are_the_weights_alone():
+    learner = LinearRegression([1.0, 2.0])
+    lines = Line(np.array([[3.0, 4.0], [5.0, 6.0]]), np.array([0.5, 0.7]))
+    np.testing.assert_array_equal(learner.to_vector(lines), lines.weights)
+    moved = learner.from_vector(np.ones((3, 2)), Line(lines.weights[:1], lines.training_error[:1]))
+    np.testing.assert_array_equal(moved.weights, np.ones((3, 2)))
+    np.testing.assert_array_equal(moved.training_error, [0.5] * 3)
+    assert learner.to_vector(learner.truth).shape == (1, 2)
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 def test_products_have_the_moments_of_drawn_points(count):
     # Mean and second moment of every entry: 12 z-tests a case, false-alarm rate 1.2e-5.
