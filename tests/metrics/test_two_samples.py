@@ -82,7 +82,7 @@ def test_equal_points_give_the_largest_p_value():
     assert mmd_test(same, same, 1.0, stream(1, "same"), permutations=9).p_value == 1
 
 
-@pytest.mark.parametrize("pairs", [1, 100, 137, 2000])
+@pytest.mark.parametrize("pairs", [20, 137, 2000])
 def test_some_rows_at_a_time_give_the_same(monkeypatch, pairs):
     rng = stream(1, "blocks")
     x, y = rng.standard_normal((43, 2)), 0.3 + rng.standard_normal((37, 2))
@@ -112,9 +112,9 @@ def test_memory_does_not_grow_with_the_square(monkeypatch):
 
 
 def test_single_precision_takes_no_second_copy(monkeypatch):
-    """4000 points of 500 coordinates are 8 MB, and 16 MB in double precision."""
+    """2000 points of 1000 coordinates are 8 MB, and 16 MB in double precision."""
     monkeypatch.setattr(two_samples, "PAIRS", 2**16)
-    x, y = stream(1, "single").standard_normal((2, 2000, 500), dtype=np.float32)
+    x, y = stream(1, "single").standard_normal((2, 1000, 1000), dtype=np.float32)
     tracemalloc.start()
     try:
         found = mmd_squared(x, y, 30.0), *fidelity(x, y)
