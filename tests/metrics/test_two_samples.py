@@ -112,9 +112,9 @@ def test_memory_does_not_grow_with_the_square(monkeypatch):
 
 
 def test_single_precision_takes_no_second_copy(monkeypatch):
-    """2000 points of 1000 coordinates are 8 MB, and 16 MB in double precision."""
+    """4000 points of 500 coordinates are 8 MB, and 16 MB in double precision."""
     monkeypatch.setattr(two_samples, "PAIRS", 2**16)
-    x, y = stream(1, "single").standard_normal((2, 1000, 1000), dtype=np.float32)
+    x, y = stream(1, "single").standard_normal((2, 2000, 500), dtype=np.float32)
     tracemalloc.start()
     try:
         found = mmd_squared(x, y, 30.0), *fidelity(x, y)
