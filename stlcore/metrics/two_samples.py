@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -63,8 +64,9 @@ def mmd_squared(x, y, bandwidth: float) -> float:
     -----
     Gretton, Borgwardt, Rasch, Schölkopf and Smola (2012), equation 3.
     """
-    pooled, n = _pooled(x, y, bandwidth)
-    return float(_discrepancies(pooled, (np.arange(len(pooled)) < n)[:, None], bandwidth)[0])
+    x, y = _checked(x, y, bandwidth)
+    first = np.arange(len(x) + len(y)) < len(x)
+    return float(_discrepancies(x, y, first[:, None], bandwidth)[0])
 
 
 def mmd_test(
@@ -93,37 +95,40 @@ def mmd_test(
         from 1 up.
     """
     permutations = check_count("permutations", permutations)
-    pooled, n = _pooled(x, y, bandwidth)
-    labels = np.zeros((len(pooled), permutations + 1), dtype=bool)
-    labels[:n] = True
+    x, y = _checked(x, y, bandwidth)
+    labels = np.zeros((len(x) + len(y), permutations + 1), dtype=bool)
+    labels[: len(x)] = True
     labels[:, 1:] = rng.permuted(labels[:, 1:], axis=0)
-    found = _discrepancies(pooled, labels, bandwidth)
+    found = _discrepancies(x, y, labels, bandwidth)
     # Relabellings that only rename equal points must count, whatever the rounding.
     at_least = found >= found[0] - 1e-12
     return MmdTest(float(found[0]), float(at_least.mean()))
 
 
-def _pooled(x, y, bandwidth: float) -> tuple[np.ndarray, int]:
-    """Both samples together, and the size of the first."""
+def _checked(x, y, bandwidth: float) -> list[np.ndarray]:
+    """Both samples."""
     x, y = _samples(2, x=x, y=y)
     if not 0 < bandwidth < math.inf:
         raise ValueError(f"the bandwidth must be a finite number above 0, not {bandwidth!r}")
-    return np.concatenate([x, y]), len(x)
+    return [x, y]
 
 
-def _discrepancies(points: np.ndarray, labels: np.ndarray, bandwidth: float) -> np.ndarray:
+def _discrepancies(x, y, labels: np.ndarray, bandwidth: float) -> np.ndarray:
     """The estimate for each column of ``labels``, which marks the points of the first sample."""
     labels = labels.astype(float)
     n = labels[:, 0].sum()
     m = len(labels) - n
     within_first, of_first, total = 0.0, 0.0, 0.0
-    for rows, columns, kernel in _tiles(points, points, squared=True):
-        np.exp(np.divide(kernel, -2 * bandwidth**2, out=kernel), out=kernel)
-        if rows == columns:
-            np.fill_diagonal(kernel, 0.0)  # pairs of two
-        within_first = within_first + (labels[rows] * (kernel @ labels[columns])).sum(axis=0)
-        sums = kernel.sum(axis=1)
-        of_first, total = of_first + sums @ labels[rows], total + sums.sum()
+    groups = (x, labels[: len(x)]), (y, labels[len(x) :])
+    for (one, of_one), (other, of_other) in product(groups, repeat=2):
+        for rows, columns, kernel in _tiles(one, other, squared=True):
+            np.exp(np.divide(kernel, -2 * bandwidth**2, out=kernel), out=kernel)
+            if of_one is of_other and rows == columns:
+                np.fill_diagonal(kernel, 0.0)  # pairs of two
+            left, right = of_one[rows], of_other[columns]
+            within_first = within_first + (left * (kernel @ right)).sum(axis=0)
+            sums = kernel.sum(axis=1)
+            of_first, total = of_first + sums @ left, total + sums.sum()
     across = of_first - within_first
     within_second = total - within_first - 2 * across
     return within_first / (n * (n - 1)) + within_second / (m * (m - 1)) - 2 * across / (n * m)

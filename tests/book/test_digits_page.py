@@ -15,7 +15,7 @@ from stlcore.streams import stream
 
 TINY = {
     "steps": 2, "batch": 4, "width": 8, "components": 4, "generations": 2, "repetitions": 2,
-    "sampler_steps": 3, "most": 60,
+    "sampler_steps": 2, "most": 48,
 }  # fmt: skip
 
 

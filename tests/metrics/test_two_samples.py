@@ -82,7 +82,7 @@ def test_equal_points_give_the_largest_p_value():
     assert mmd_test(same, same, 1.0, stream(1, "same"), permutations=9).p_value == 1
 
 
-@pytest.mark.parametrize("pairs", [1, 100, 137, 2000])
+@pytest.mark.parametrize("pairs", [20, 137, 2000])
 def test_some_rows_at_a_time_give_the_same(monkeypatch, pairs):
     rng = stream(1, "blocks")
     x, y = rng.standard_normal((43, 2)), 0.3 + rng.standard_normal((37, 2))
@@ -121,7 +121,7 @@ def test_single_precision_takes_no_second_copy(monkeypatch):
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert most < 14e6  # both samples together once more, and tiles
+    assert most < 7e6  # tiles, and no second copy
     x, y = x.astype(float), y.astype(float)
     assert found == pytest.approx((mmd_squared(x, y, 30.0), *fidelity(x, y)), abs=1e-9)
 
