@@ -84,7 +84,10 @@ def paper_run(record):
         for name, value in origin["parameters"].items()
         if value != here.get(name) and name not in ("profile", "checkpoints")
     }
-    sizes = ", ".join(f"{name} {value}" for name, value in other.items())
+    sizes = ", ".join(
+        f"{name} {value:,}" if isinstance(value, int) else f"{name} {value}"
+        for name, value in other.items()
+    )
     # A sentence may name a size, or have changed since.
     rows = {row["sentence"]: row for row in record["claims"]}
     there = {row["sentence"]: row["verdict"] for row in claims.to_dict("records")}
@@ -105,7 +108,7 @@ class PaperRuns(SphinxDirective):
 
     def run(self):
         """See the head of the file."""
-        heads = ["page", "sizes", "seconds", "device", "run", "commit", "verdicts", "compared"]
+        heads = ["page", "sizes", "verdicts", "compared", "seconds", "run"]
         lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
         for record in _records().values():
             if found := paper_run(record):
@@ -114,12 +117,10 @@ class PaperRuns(SphinxDirective):
                 cells = [
                     f"{{doc}}`{page.id} <{document(page)}>`",
                     sizes,
-                    f"{origin['seconds']:,.0f}",
-                    origin["device"],
-                    origin["finished"],
-                    origin["commit"],
                     outcome,
                     moved,
+                    f"{origin['seconds']:,.0f}",
+                    origin["finished"],
                 ]
                 lines.append("| " + " | ".join(cells) + " |")
         return self.parse_text_to_nodes("\n".join(lines))
