@@ -8,6 +8,7 @@ leaves nothing half written.
 from __future__ import annotations
 
 import ast
+import copy
 import difflib
 import json
 import logging
@@ -78,7 +79,8 @@ class NotebookPage:
     @cached_property
     def notebook(self) -> nbformat.NotebookNode:
         """The page as a notebook without outputs."""
-        return _numbered(jupytext.read(self.path))
+        text = self.path.read_text(encoding="utf-8")
+        return copy.deepcopy(_parsed(text, self.path.suffix))
 
     @property
     def id(self) -> str:
@@ -130,6 +132,12 @@ class NotebookPage:
                 ) from None
             found[node.target.id] = (annotation, default)
         return found
+
+
+@cache
+def _parsed(text: str, ending: str) -> nbformat.NotebookNode:
+    """A page's text as a notebook; many ask for the same page."""
+    return _numbered(jupytext.reads(text, fmt={"extension": ending}))
 
 
 def _executed() -> Path:
@@ -264,7 +272,8 @@ def run_page(
                 request_save_on_cell_execute=False,  # of a run that is killed nothing is kept
                 log_output=False,
                 kernel_name="python3",
-                kernel_manager_class=_ThisPython,
+                kernel_manager_class=_this_python(workshop),
+                shutdown_kernel="immediate",  # all outputs are here, and nothing else stays
                 # Without the settings and start-up files of the reader's own IPython.
                 extra_arguments=["--log-level=50", f"--ipython-dir={workshop}"],
             )
@@ -288,14 +297,20 @@ def run_page(
     return record
 
 
-class _ThisPython(AsyncKernelManager):
-    """Starts kernels of the Python that runs this, whatever kernels the reader has installed."""
+def _this_python(scratch: Path) -> type[AsyncKernelManager]:
+    """Starts kernels of the Python that runs this, whatever kernels the reader has installed.
 
-    @property
-    def kernel_spec(self) -> KernelSpec:
-        # The last digits depend on how many threads share a sum.
-        threads = {name: os.environ.get(name, "1") for name in THREADS}
-        return KernelSpec(**get_kernel_dict(), env=threads)
+    Their temporary files go to ``scratch``, for a kernel that is stopped does not tidy up.
+    """
+
+    class ThisPython(AsyncKernelManager):
+        @property
+        def kernel_spec(self) -> KernelSpec:
+            # The last digits depend on how many threads share a sum.
+            threads = {name: os.environ.get(name, "1") for name in THREADS}
+            return KernelSpec(**get_kernel_dict(), env=threads | {"TMPDIR": str(scratch)})
+
+    return ThisPython
 
 
 def clear_workshops(folder: Path) -> None:

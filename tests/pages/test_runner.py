@@ -277,6 +277,18 @@ def test_running_again_gives_the_same(executed, project):
     assert visible(output) == visible(folder / "c90_tiny.ipynb")
 
 
+def test_what_a_kernel_leaves_behind_goes_with_the_folder_of_its_run(tmp_path):
+    kernels = stlcore.pages.runner._this_python(tmp_path)
+    assert kernels().kernel_spec.env["TMPDIR"] == str(tmp_path)
+
+
+def test_a_page_is_parsed_once_and_everyone_has_a_copy(project):
+    first, second = find_page("c90").notebook, find_page("c90").notebook
+    assert first == second
+    first.cells[0].source = "changed"
+    assert first != second == find_page("c90").notebook
+
+
 def test_a_run_that_surprises_can_be_kept(project):
     output = project / "out.ipynb"
     record = run_page(find_page("c90"), output, {"fail": "claim"}, surprises=True)
