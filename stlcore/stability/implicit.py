@@ -34,7 +34,7 @@ from stlcore.lazy import extra
 with extra("torch"):
     import torch
     from torch import Tensor
-    from torch.func import grad, jacfwd, vmap
+    from torch.func import grad, jacfwd, jacrev, vmap
 
 __all__ = [
     "SmoothLoop",
@@ -239,9 +239,9 @@ def hessian(objective: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Second derivatives in the first argument.
 
     Not by ``torch.func.hessian``, whose batched first derivative of a layer norm has a wrong
-    derivative itself.
+    derivative itself; backwards twice, for forwards torch writes some derivatives in Python.
     """
-    return jacfwd(grad(objective))
+    return jacrev(grad(objective))
 
 
 # --- Retraining ------------------------------------------------------------------------------
