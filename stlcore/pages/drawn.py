@@ -62,13 +62,19 @@ def drawn(figure: Figure) -> pd.DataFrame:
         names = [_name(label, artist, known) for label, artist, _, _ in found]
         names = _distinct(names, kinds)
         for series, (_, artist, kind, columns) in zip(names, found, strict=True):
-            table = pd.DataFrame({k: np.ravel(v) for k, v in columns.items()})
-            table = table.dropna(subset=[c for c in ("x", "y", "value") if c in table], how="all")
+            columns = {k: np.ravel(v) for k, v in columns.items()}
+            gone = [pd.isna(columns[c]) for c in ("x", "y", "value") if c in columns]
+            there = ~np.logical_and.reduce(gone)
             head = {"panel": panel, "series": series, "kind": kind, "color": _color(artist)}
-            tables.append(table.assign(**head))
+            tables.append((there.sum(), head | {k: v[there] for k, v in columns.items()}))
     if not tables:
         return pd.DataFrame(columns=COLUMNS)
-    return pd.concat(tables, ignore_index=True).reindex(columns=COLUMNS).dropna(axis=1, how="all")
+
+    def of_all(column: str) -> np.ndarray:
+        parts = ((count, table.get(column, np.nan)) for count, table in tables)
+        return np.concatenate([np.broadcast_to(values, count) for count, values in parts])
+
+    return pd.DataFrame({name: of_all(name) for name in COLUMNS}).dropna(axis=1, how="all")
 
 
 def _title(ax: Axes) -> str:
@@ -157,7 +163,7 @@ def _artists(ax: Axes) -> Iterator[tuple[str, Artist, str, dict]]:
             yield artist.get_label(), artist, "band", _band(artist)
         elif isinstance(artist, PathCollection):
             x, y = np.ma.filled(artist.get_offsets(), np.nan).T
-            shade = {} if artist.get_array() is None else {"value": artist.get_array()}
+            shade = {} if artist.get_array() is None else {"value": _filled(artist.get_array())}
             yield artist.get_label(), artist, "points", {"x": x, "y": y, **shade}
         elif isinstance(artist, LineCollection):
             x, y = np.concatenate([path.vertices for path in artist.get_paths()]).T
@@ -230,13 +236,12 @@ def _mesh(mesh: QuadMesh) -> dict:
     """The middle of every cell and its value."""
     corners = mesh.get_coordinates()
     middle = (corners[:-1, :-1] + corners[1:, :-1] + corners[:-1, 1:] + corners[1:, 1:]) / 4
-    value = np.ma.filled(np.ma.asarray(mesh.get_array(), dtype=float), np.nan)
-    return {"x": middle[..., 0], "y": middle[..., 1], "value": value}
+    return {"x": middle[..., 0], "y": middle[..., 1], "value": _filled(mesh.get_array())}
 
 
 def _image(image: AxesImage) -> dict:
     """The middle of every picture element and its value, of a colour the mean of its channels."""
-    value = np.ma.filled(np.ma.asarray(image.get_array(), dtype=float), np.nan)
+    value = _filled(image.get_array())
     value = value[..., :3].mean(axis=2) if value.ndim == 3 else value
     rows, columns = value.shape
     left, right, bottom, top = image.get_extent()
@@ -246,3 +251,8 @@ def _image(image: AxesImage) -> dict:
     y = bottom + (np.arange(rows) + 0.5) * (top - bottom) / rows
     grid = np.meshgrid(x, y)
     return {"x": grid[0], "y": grid[1], "value": value}
+
+
+def _filled(values) -> np.ndarray:
+    """Numbers, missing where they are masked."""
+    return np.ma.filled(np.ma.asarray(values, dtype=float), np.nan)
