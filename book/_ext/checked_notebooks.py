@@ -5,6 +5,7 @@ figure without alt text too. Both become warnings here, which a strict build
 turns into a failure.
 """
 
+import json
 from pathlib import Path
 
 import nbformat
@@ -32,11 +33,10 @@ def faults(notebook):
                 yield f"the figure of cell {number} has no caption"
 
 
-def check(app, name, _content):
+def check(app, name, content):
     """Warn of every fault of the notebook that is being read."""
-    path = Path(app.env.doc2path(name))
-    if path.suffix == ".ipynb":
-        for fault in faults(nbformat.read(path, as_version=4)):
+    if Path(app.env.doc2path(name)).suffix == ".ipynb":
+        for fault in faults(nbformat.from_dict(json.loads(content[0]))):
             logger.warning("%s", fault, location=name)
 
 

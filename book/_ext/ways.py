@@ -7,6 +7,7 @@ and verdicts of the claims that rest on them. Both take the letter of the paper.
 
 import re
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -20,6 +21,7 @@ from stlcore.pages.versions import exercises
 WORDS_A_MINUTE = 150  # text with formulas, code and exercises
 
 
+@cache
 def read_paths():
     """What a reader learns, needs and may leave out, by page."""
     return yaml.safe_load(Path(__file__).parent.with_name("paths.yml").read_text(encoding="utf-8"))
