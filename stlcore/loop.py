@@ -449,7 +449,8 @@ class _Loop:
                 "round": np.repeat(np.arange(1, len(records) + 1), self.repetitions),
                 "repetition": np.tile(np.arange(1, self.repetitions + 1), len(records)),
                 **{name: np.concatenate([r[name] for r in records]) for name in names},
-            }
+            },
+            copy=False,  # nobody else has these arrays
         )
 
     def keeping_the_frame(self, t: int) -> _KeepsFrame:
