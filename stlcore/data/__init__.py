@@ -12,7 +12,15 @@ __getattr__, __all__ = hand_on(
     __name__,
     {
         "corpus": ["Corpus", "MissingDataError", "divide", "passages", "sentences"],
-        "images": ["Images", "cifar10", "digits", "mnist", "open_images", "pictures"],
+        "images": [
+            "Images",
+            "celeba",
+            "cifar10",
+            "digits",
+            "mnist",
+            "open_images",
+            "pictures",
+        ],
         "packages": ["docstrings", "prose"],
         "plots": ["movie_plots"],
     },

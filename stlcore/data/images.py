@@ -1,4 +1,4 @@
-"""Images: digits that come with scikit-learn; MNIST, CIFAR-10 and others from local files."""
+"""Images: digits that come with scikit-learn; MNIST, CIFAR-10, CelebA and others from files."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import hashlib
 import math
 import os
 import struct
+import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from stlcore.checks import check_count
 from stlcore.data.corpus import MissingDataError
 from stlcore.lazy import extra
 
-__all__ = ["Images", "cifar10", "digits", "mnist", "open_images", "pictures"]
+__all__ = ["Images", "celeba", "cifar10", "digits", "mnist", "open_images", "pictures"]
 
 PARTS = ("train", "test")
 MNIST_FILES = {
@@ -33,6 +34,10 @@ CIFAR_FILES = {
 }
 CIFAR_IMAGES = 10_000  # in each file
 CIFAR_BYTES = 1 + 3 * 32 * 32  # a label, then the red, green and blue pixels
+CELEBA_LISTS = ["list_eval_partition.txt", "list_eval_partition.csv"]
+CELEBA_PARTS = {"train": "0", "test": "2"}  # in its list; 1 is for validation
+CELEBA_SHAPE = (218, 178, 3)
+FACE = slice(57, 185), slice(25, 153)  # rows and columns of a square around the face
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,13 +181,69 @@ def cifar10(
     )
 
 
+def celeba(
+    folder: str | os.PathLike,
+    part: str = "train",
+    *,
+    choose: Callable | None = None,
+) -> Images:
+    """Photographs of faces, 162,770 and 19,962, brought from 178 x 218 to 32 x 32 pixels.
+
+    Parameters
+    ----------
+    folder : path-like
+        Holds ``img_align_celeba``, a folder or a zip file, and ``list_eval_partition.txt``; or
+        what Kaggle's archive of the set unpacks to, where the list ends in csv. Nothing is
+        downloaded.
+    part : {"train", "test"}
+        Which of the two sets.
+    choose : callable, optional
+        Which images to read: places in a set of so many; the others are not looked at.
+
+    Raises
+    ------
+    MissingDataError
+        If the list or an image is not there; the message says how to get them.
+    ValueError
+        If a file is damaged or of another size, or the part is unknown.
+
+    Notes
+    -----
+    The square of 128 pixels around the face is cut out, and each 4 x 4 of its pixels are
+    averaged. There are no classes: every label is 0.
+    """
+    _check_part(part)
+    names = _celeba_names(_find(folder, CELEBA_LISTS, _GET_CELEBA), CELEBA_PARTS[part])
+    if choose is not None:
+        names = [names[place] for place in choose(len(names))]
+    home = _celeba_home(Path(folder))
+    faces = []
+    for name in names:
+        if not (file := home / name).is_file():
+            raise MissingDataError(f"there is no {file}: {_GET_CELEBA}")
+        pixels = _picture(file)
+        if pixels.shape != CELEBA_SHAPE:
+            raise ValueError(f"{file} has shape {pixels.shape}, in CelebA it is {CELEBA_SHAPE}")
+        face = pixels[FACE].reshape(32, 4, 32, 4, 3).mean(axis=(1, 3))
+        faces.append(face.round().astype(np.uint8))
+    return _images(
+        f"CelebA ({part})",
+        np.stack(faces),
+        np.zeros(len(faces)),
+        brightest=255,
+        source="Z. Liu, P. Luo, X. Wang and X. Tang, Deep Learning Face Attributes in the Wild "
+        "(2015); faces cut out and reduced",
+        licence="for research that is not commercial",
+    )
+
+
 def pictures(folder: str | os.PathLike, *, choose: Callable | None = None) -> Images:
     """Image files of one size, all grey or all in colour, in the order of their names.
 
     Parameters
     ----------
     folder : path-like
-        Holds files ending in png, jpg or jpeg; CelebA's aligned images, say.
+        Holds files ending in png, jpg or jpeg.
     choose : callable, optional
         Which files to read: places in a list of so many; the others are not looked at.
 
@@ -197,9 +258,6 @@ def pictures(folder: str | os.PathLike, *, choose: Callable | None = None) -> Im
     -----
     There are no classes: every label is 0.
     """
-    with extra("images"):
-        from PIL import Image
-
     if not Path(folder).is_dir():
         raise MissingDataError(f"there is no folder {folder}")
     files = sorted(f for f in Path(folder).glob("*") if f.suffix.lower() in PICTURE_ENDINGS)
@@ -209,12 +267,7 @@ def pictures(folder: str | os.PathLike, *, choose: Callable | None = None) -> Im
         files = [files[place] for place in choose(len(files))]
     arrays: list[np.ndarray] = []
     for file in files:
-        try:
-            with Image.open(file) as image:
-                grey = image.mode in ("1", "L", "LA", "I;16")
-                array = np.asarray(image.convert("L" if grey else "RGB"))
-        except (OSError, SyntaxError) as error:
-            raise ValueError(f"{file} is broken, or no image: {error}") from None
+        array = _picture(file)
         if arrays and array.shape != arrays[0].shape:
             raise ValueError(
                 f"all images must have one size and be all grey or all in colour, but "
@@ -243,7 +296,7 @@ def open_images(
     Parameters
     ----------
     name : {"digits", "mnist", "cifar10", "celeba", "folder"}
-        The last two read image files (:func:`pictures`).
+        The last reads image files (:func:`pictures`).
     folder : path-like
         Where the files are; not for digits.
     most : int, optional
@@ -256,7 +309,7 @@ def open_images(
     MissingDataError, ValueError
         As the readers do, and if the name is unknown or a folder is missing.
     """
-    readers = {"mnist": mnist, "cifar10": cifar10, "celeba": pictures, "folder": pictures}
+    readers = {"mnist": mnist, "cifar10": cifar10, "celeba": celeba, "folder": pictures}
     if most is not None:
         check_count("the images used", most)
 
@@ -283,6 +336,10 @@ _GET_MNIST = (
 _GET_CIFAR = (
     "download https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz, unpack it, and give "
     "its folder cifar-10-batches-bin"
+)
+_GET_CELEBA = (
+    "download img_align_celeba.zip and list_eval_partition.txt from "
+    "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html into it"
 )
 
 
@@ -350,3 +407,38 @@ def _cifar_records(file: Path) -> np.ndarray:
             f"{CIFAR_IMAGES * CIFAR_BYTES} bytes and has {content.size}"
         )
     return content.reshape(-1, CIFAR_BYTES)
+
+
+def _celeba_names(file: Path, part: str) -> list[str]:
+    """The images of a part; a line of the list has a name and a part, with a blank or a comma."""
+    lines = file.read_text(encoding="utf-8", errors="replace").replace(",", " ").splitlines()
+    names = [line.split()[0] for line in lines if line.split()[1:] == [part]]
+    if not names:
+        raise ValueError(f"{file} is damaged, download it again: it names no image of part {part}")
+    return names
+
+
+def _celeba_home(folder: Path) -> Path | zipfile.Path:
+    """Where its images are: in a folder, in Kaggle's folder in a folder, or in a zip file."""
+    home = folder / "img_align_celeba"
+    if (home / home.name).is_dir():
+        return home / home.name
+    if home.is_dir() or not (archive := home.with_suffix(".zip")).is_file():
+        return home
+    try:
+        return zipfile.Path(archive, f"{home.name}/")
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{archive} is damaged, download it again: {error}") from None
+
+
+def _picture(file: Path | zipfile.Path) -> np.ndarray:
+    """The bytes of an image file, grey or in colour."""
+    with extra("images"):
+        from PIL import Image
+
+    try:
+        with file.open("rb") as stream, Image.open(stream) as image:
+            grey = image.mode in ("1", "L", "LA", "I;16")
+            return np.asarray(image.convert("L" if grey else "RGB"))
+    except (OSError, SyntaxError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{file} is broken, or no image: {error}") from None

@@ -45,11 +45,23 @@ def write_pictures(folder):
         Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i:03}.png")
 
 
+def write_celeba(folder):
+    (folder / "img_align_celeba").mkdir()
+    names = [f"{i:06}.jpg" for i in range(1, 61)]
+    for name, color in zip(names, stream(1, "celeba").integers(0, 256, (60, 3)), strict=True):
+        face = Image.linear_gradient("L").resize((178, 218)).convert("RGB")
+        face.paste(tuple(color.tolist()), (60, 80, 120, 160))
+        face.save(folder / "img_align_celeba" / name)
+    parts = "".join(f"{name} {i // 50}\n" for i, name in enumerate(names))
+    (folder / "list_eval_partition.txt").write_text(parts)
+
+
 @pytest.mark.parametrize(
     ("data", "write", "profile", "score"),
     [
         ("mnist", write_mnist, "paper", "ConvolutionalDenoiser"),
-        ("cifar10", write_cifar, "paper", "ConvolutionalDenoiser"),
+        ("cifar10", write_cifar, "quick", "Denoiser"),
+        ("celeba", write_celeba, "quick", "Denoiser"),
         ("folder", write_pictures, "quick", "Denoiser"),
     ],
 )

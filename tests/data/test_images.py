@@ -3,13 +3,14 @@
 import gzip
 import struct
 import tracemalloc
+import zipfile
 
 import numpy as np
 import pytest
 
 from stlcore.data import MissingDataError
 from stlcore.data import images as module
-from stlcore.data.images import cifar10, digits, mnist, open_images, pictures
+from stlcore.data.images import celeba, cifar10, digits, mnist, open_images, pictures
 
 
 def idx(array):
@@ -119,6 +120,82 @@ def test_missing_and_damaged_cifar_is_named(cifar_folder):
     file.write_bytes(bytes([77]) + whole[1:])
     with pytest.raises(ValueError, match="label 77"):
         cifar10(cifar_folder)
+
+
+# --- CelebA -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def celeba_folder(tmp_path):
+    """Five images as the set's authors and torchvision lay them out, one of them for testing."""
+    image = pytest.importorskip("PIL.Image")
+    home = tmp_path / "img_align_celeba"
+    home.mkdir()
+    x, y = np.meshgrid(np.arange(178), np.arange(218))
+    for k in range(1, 6):  # red from left to right, green from top to bottom
+        face = np.stack([x, y, np.full_like(x, 40 * k)], axis=-1).astype(np.uint8)
+        image.fromarray(face).save(home / f"{k:06}.jpg", quality=100, subsampling=0)
+    parts = "".join(f"{k:06}.jpg {part}\n" for k, part in enumerate("00120", start=1))
+    (tmp_path / "list_eval_partition.txt").write_text(parts)
+    return tmp_path
+
+
+def test_celeba_is_faces_cut_out_and_reduced(celeba_folder):
+    found = celeba(celeba_folder)
+    assert found.pixels.shape == (3, 32, 32, 3)
+    places = np.arange(32)
+    expected = np.empty((32, 32, 3))
+    # 4 x 4 pixels from column 25 and row 57 on: their mean lies between the second and the third.
+    expected[..., 0], expected[..., 1] = 26.5 + 4 * places, 58.5 + 4 * places[:, None]
+    for face, blue in zip(found.pixels * 255, (40, 80, 200), strict=True):
+        expected[..., 2] = blue
+        np.testing.assert_allclose(face, expected, atol=2)  # what jpg loses
+    assert celeba(celeba_folder, "test").pixels[0, 0, 0, 2] * 255 == pytest.approx(160, abs=2)
+
+
+def test_celeba_is_the_same_in_a_zip_file_and_as_kaggle_has_it(celeba_folder):
+    whole, home = celeba(celeba_folder), celeba_folder / "img_align_celeba"
+    inner = celeba_folder / "inner"
+    home.rename(inner)
+    with zipfile.ZipFile(home.with_suffix(".zip"), "w") as archive:
+        for file in inner.iterdir():
+            archive.write(file, f"{home.name}/{file.name}")
+    assert celeba(celeba_folder).sha256 == whole.sha256
+    home.mkdir()
+    inner.rename(home / home.name)
+    parts = celeba_folder / "list_eval_partition.txt"
+    lines = ["image_id,partition", *parts.read_text().replace(" ", ",").splitlines()]
+    parts.with_suffix(".csv").write_text("\n".join(lines))
+    parts.unlink()
+    assert celeba(celeba_folder).sha256 == whole.sha256
+    part = open_images("celeba", celeba_folder, most=2, rng=np.random.default_rng(1))
+    places = np.sort(np.random.default_rng(1).permutation(3)[:2])
+    np.testing.assert_array_equal(part.pixels, whole.pixels[places])
+
+
+def test_missing_and_damaged_celeba_is_named(celeba_folder):
+    home, parts = celeba_folder / "img_align_celeba", celeba_folder / "list_eval_partition.txt"
+    (home / "000002.jpg").write_bytes((home / "000002.jpg").read_bytes()[:400])
+    with pytest.raises(ValueError, match=r"000002\.jpg is broken"):
+        celeba(celeba_folder)
+    from PIL import Image
+
+    Image.new("RGB", (178, 178)).save(home / "000002.jpg")
+    with pytest.raises(ValueError, match=r"000002\.jpg has shape \(178, 178, 3\)"):
+        celeba(celeba_folder)
+    (home / "000002.jpg").unlink()
+    with pytest.raises(MissingDataError, match=r"no .*000002\.jpg: download"):
+        celeba(celeba_folder)
+    home.rename(celeba_folder / "away")
+    home.with_suffix(".zip").write_bytes(b"<html>too many downloads</html>")
+    with pytest.raises(ValueError, match=r"img_align_celeba\.zip is damaged"):
+        celeba(celeba_folder)
+    parts.write_text("000001.jpg\n")
+    with pytest.raises(ValueError, match="names no image"):
+        celeba(celeba_folder)
+    parts.unlink()
+    with pytest.raises(MissingDataError, match=r"no list_eval_partition\.txt .* download"):
+        celeba(celeba_folder)
 
 
 # --- folders of image files, and sets by name -----------------------------------------------
