@@ -277,7 +277,7 @@ def test_running_again_gives_the_same(executed, project):
     assert visible(output) == visible(folder / "c90_tiny.ipynb")
 
 
-def test_a_run_that_surprises_can_be_kept(project):
+def test_a_run_that_surprises_can_be_kept(project, remembered):
     output = project / "out.ipynb"
     record = run_page(find_page("c90"), output, {"fail": "claim"}, surprises=True)
     assert [row["surprising"] for row in record["claims"]] == [False, False, True]
@@ -285,7 +285,7 @@ def test_a_run_that_surprises_can_be_kept(project):
 
 
 @pytest.mark.parametrize("fail", ["error", "claim"])
-def test_a_page_that_fails_leaves_the_target_alone(project, fail):
+def test_a_page_that_fails_leaves_the_target_alone(project, remembered, fail):
     output = project / "book" / "notebooks" / "contamination" / "c90_tiny.ipynb"
     output.parent.mkdir(parents=True)
     output.write_text("the last good run")
