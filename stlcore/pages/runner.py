@@ -30,10 +30,6 @@ from stlcore.pages.parameters import by_profile, check_value, find_type, read_va
 from stlcore.pages.provenance import NUMBERS_MIME, RECORD_MIME, WORDS_MIME
 from stlcore.pages.repository import UsageError
 
-# Where JupyterLab is installed, the check of a notebook's form would first build a parser of
-# international addresses, for a second and a half in every process. No notebook has one.
-sys.modules.setdefault("rfc3987_syntax", None)
-
 with extra("book"):
     import jupytext
     import nbformat
