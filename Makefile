@@ -6,6 +6,9 @@ CORES ?= 2
 TORCH ?= --require-hashes -r locks/torch.txt
 VENV := .venv
 BIN := $(VENV)/bin
+# Python keeps what it has compiled, whatever the shell says (containers often forbid it): the
+# book and its tests start some 200 processes, and compiling is two thirds of a start.
+export PYTHONDONTWRITEBYTECODE :=
 # Two pages run at once, so each keeps to one thread.
 RUN := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH"
 pipeline = $(RUN) $(BIN)/python -m snakemake $(1) --snakefile workflow/Snakefile --cores $(CORES) \

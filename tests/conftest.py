@@ -9,6 +9,7 @@ than 1e-3.
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
+import papermill
 import pytest
 from hypothesis import HealthCheck, settings
 from playwright.sync_api import sync_playwright
@@ -204,6 +206,37 @@ def executed(tmp_path_factory):
         root = put_in(tmp_path_factory.mktemp("executed"), patch)
         folder = root / "book" / "notebooks" / "contamination"
         return run_page(find_page("c90"), folder / "c90_tiny.ipynb", {"rate": 0.25}), folder
+
+
+@pytest.fixture(scope="session")
+def ends():
+    """How runs ended: text and parameters, and with them the notebook and what was raised."""
+    return {}
+
+
+@pytest.fixture
+def remembered(ends, monkeypatch):
+    """A run that was seen before is not run again, for a test of what is made of its end.
+
+    Its kernel is the slow part: five seconds for a page that takes none.
+    """
+    execute = papermill.execute_notebook
+
+    def recall(source, executed, parameters, **options):
+        run = source.read_text(encoding="utf-8"), json.dumps(parameters)
+        if run not in ends:
+            error = None
+            try:
+                execute(source, executed, parameters, **options)
+            except papermill.PapermillExecutionError as raised:
+                error = raised.args
+            ends[run] = executed.read_bytes(), error
+        notebook, error = ends[run]
+        executed.write_bytes(notebook)
+        if error:
+            raise papermill.PapermillExecutionError(*error)
+
+    monkeypatch.setattr(papermill, "execute_notebook", recall)
 
 
 def tree(root: Path) -> dict[str, bytes]:

@@ -195,7 +195,7 @@ def test_run_with_other_parameters_and_keep(project, capsys, caplog):
     }
 
 
-def test_a_page_that_fails(project, capsys):
+def test_a_page_that_fails(project, remembered, capsys):
     output = project / "out" / "out.ipynb"
     kept = project / "runs" / "failed" / "out" / "out.ipynb"  # of another folder, another place
     code, out, err = call(capsys, "run", "c90", "-p", "fail", "error", "-o", output)
@@ -209,14 +209,14 @@ def test_a_page_that_fails(project, capsys):
     assert kept.exists()
 
 
-def test_a_page_that_fails_outside_the_project(project, tmp_path, capsys):
+def test_a_page_that_fails_outside_the_project(project, remembered, tmp_path, capsys):
     output = tmp_path / "elsewhere" / "out.ipynb"
     assert call(capsys, "run", "c90", "-p", "fail", "error", "-o", output)[0] == 1
     kept = project / "runs" / "failed" / output.relative_to(output.anchor)
     assert kept.exists()
 
 
-def test_a_page_that_surprises_has_an_exit_code_of_its_own(project, capsys):
+def test_a_page_that_surprises_has_an_exit_code_of_its_own(project, remembered, capsys):
     output = project / "out" / "out.ipynb"
     code, _, err = call(capsys, "run", "c90", "-p", "fail", "claim", "-o", output)
     assert code == 3
@@ -420,21 +420,21 @@ def test_a_page_runs_with_the_python_that_runs_stlcore(project, monkeypatch, cap
     assert call(capsys, "run", "c90", "-o", tmp_path / "x.ipynb")[0::2] == (0, [])
 
 
-def test_the_readers_own_ipython_changes_nothing(project, monkeypatch, capsys, tmp_path):
-    def outputs(name):
-        assert call(capsys, "run", "c90", "-o", tmp_path / name)[0::2] == (0, [])
-        cells = nbformat.read(tmp_path / name, as_version=4).cells
+def test_the_readers_own_ipython_changes_nothing(project, executed, monkeypatch, capsys, tmp_path):
+    def outputs(notebook):
+        cells = nbformat.read(notebook, as_version=4).cells
         shown = [cell.outputs for cell in cells if cell.cell_type == "code"]
         return [[sorted(output.get("data", {})) for output in found] for found in shown]
 
-    plain = outputs("plain.ipynb")
     profile = tmp_path / "ipython" / "profile_default"
     (profile / "startup").mkdir(parents=True)
     (profile / "startup" / "first.py").write_text("print('my own start')")
     every = "c.InteractiveShell.ast_node_interactivity = 'all'"
     (profile / "ipython_kernel_config.py").write_text(every)
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-    assert outputs("own.ipynb") == plain
+    arguments = ["run", "c90", "-p", "rate", "0.25", "-o", tmp_path / "own.ipynb"]
+    assert call(capsys, *arguments)[0::2] == (0, [])
+    assert outputs(tmp_path / "own.ipynb") == outputs(executed[1] / "c90_tiny.ipynb")
 
 
 def test_a_kernel_that_does_not_start(project, tree, monkeypatch, capfd, tmp_path):
@@ -527,7 +527,7 @@ def test_only_what_dead_runs_of_this_machine_left_is_cleared(tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {name for name, stays in names.items() if stays}
 
 
-def test_a_failure_is_told_where_its_notebook_cannot_be_kept(project, capsys):
+def test_a_failure_is_told_where_its_notebook_cannot_be_kept(project, remembered, capsys):
     (project / "runs").write_text("a file is in the way, as a read-only checkout would be")
     target = str(project / "out" / "x.ipynb")
     code, _, err = call(capsys, "run", "c90", "-p", "fail", "error", "-o", target)

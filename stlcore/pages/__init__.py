@@ -3,7 +3,13 @@
 Only notebooks and the command line use it; nothing below imports it. It needs the extra ``book``.
 """
 
+import sys
+
 from stlcore.lazy import hand_on
+
+# Where JupyterLab is installed, whatever reads a notebook would first build a parser of
+# international addresses, for a second and a half in every process. No notebook has one.
+sys.modules.setdefault("rfc3987_syntax", None)
 
 __getattr__, __all__ = hand_on(
     __name__,

@@ -15,7 +15,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from stlcore.pages.claim import MARKS, OPEN, REFUTED, REPRODUCED, Check, Claim, Mark, Relation
 from stlcore.pages.claims_table import table
@@ -170,7 +170,7 @@ class Claims:
         "not testable here", which does not fail a page that a reader runs at
         smaller sizes.
         """
-        check = Check(z, ">=", float(norm.isf(level)))
+        check = Check(z, ">=", float(-ndtri(level)))
         rate = level * check.measured.size
         claim = self._record(
             check, sentence, mark, key, source, expect=expect, false_alarm=rate, kind="effect"

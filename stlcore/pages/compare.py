@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import ttest_ind
 
 from stlcore.pages import repository
 from stlcore.pages.repository import UsageError
@@ -180,6 +179,8 @@ def _table(mine: str, other: str, settings: bool) -> dict[str, Any]:
     else:
         return {"verdict": SAME}
     if list(one) == list(two) and "repetition" in one:
+        from scipy.stats import ttest_ind  # slow to import, and seldom needed
+
         means = [frame.groupby("repetition").mean(numeric_only=True) for frame in (one, two)]
         columns = [c for c in means[0] if not means[0][c].equals(means[1][c])]
         if columns and min(map(len, means)) > 1:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from stlcore.lazy import extra
 
@@ -66,7 +66,7 @@ def mean_band(ax: Axes, rounds, values: np.ndarray, *, level: float = 0.95, **st
         The line of the mean.
     """
     mean = values.mean(axis=1)
-    half = norm.ppf(0.5 + level / 2) * values.std(axis=1, ddof=1) / np.sqrt(values.shape[1])
+    half = ndtri(0.5 + level / 2) * values.std(axis=1, ddof=1) / np.sqrt(values.shape[1])
     (line,) = ax.plot(rounds, mean, **style)
     ax.fill_between(rounds, mean - half, mean + half, color=line.get_color(), alpha=0.25, lw=0)
     return line

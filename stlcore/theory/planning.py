@@ -62,10 +62,11 @@ def effective_size(drawn, kept, accumulate: bool = False):
     else:
         many = mean >= 200
         sizes[many] = 1 / _mean_inverse_of_many(drawn[many], kept[many])
-        few = some & ~many
-        pairs, place = np.unique(np.stack([drawn[few], kept[few]]), axis=1, return_inverse=True)
-        inverse = np.array([mean_inverse(n, q) for n, q in pairs.T])
-        sizes[few] = 1 / inverse[place.ravel()]
+        if (few := some & ~many).any():
+            given = np.stack([drawn[few], kept[few]])
+            pairs, place = np.unique(given, axis=1, return_inverse=True)
+            inverse = np.array([mean_inverse(n, q) for n, q in pairs.T])
+            sizes[few] = 1 / inverse[place.ravel()]
     return np.where(some, np.maximum(sizes, 1), 0)[()]
 
 
@@ -77,7 +78,9 @@ def _mean_inverse_of_many(n: np.ndarray, q: np.ndarray) -> np.ndarray:
     """
     term, total = 1 / ((n + 1) * q), np.zeros(n.shape)
     for j in range(1, 16):
-        total = total + term
+        total += term
+        if not np.any(term > 1e-17 * total):  # no later term changes the sum
+            break
         term = term * j / ((n + 1 + j) * q)
     return total
 

@@ -1,4 +1,7 @@
-"""`make book` killed in the middle: nothing half written, and the next call finishes."""
+"""`make pages` killed in the middle: nothing half written, and the next call finishes.
+
+`make book` goes through the same rules, and then builds a book from what it finds.
+"""
 
 import json
 import os
@@ -25,11 +28,11 @@ def copy(tmp_path):
     return project
 
 
-def make_book(project):
+def make_pages(project):
     environment = {**os.environ, "PYTHONPATH": str(project)}
     environment.pop("MAKEFLAGS", None)
     return subprocess.Popen(
-        ["make", "book"],
+        ["make", "pages"],
         cwd=project,
         env=environment,
         stdout=subprocess.PIPE,
@@ -49,7 +52,7 @@ def test_killed_in_the_middle_of_a_page(copy):
     text.write_text(source.replace("rounds: Count = 60", "rounds: Count = 61"), encoding="utf-8")
     executed = copy / page.executed.relative_to(ROOT)
 
-    first = make_book(copy)
+    first = make_pages(copy)
     deadline = time.monotonic() + 120
     while not list(executed.parent.glob(f".{executed.stem}.*/source.ipynb")):
         assert first.poll() is None, first.stdout.read()
@@ -61,7 +64,7 @@ def test_killed_in_the_middle_of_a_page(copy):
     if executed.exists():
         nbformat.validate(nbformat.read(executed, as_version=4))
 
-    second = make_book(copy)
+    second = make_pages(copy)
     output, _ = second.communicate(timeout=300)
     assert second.returncode == 0, output
     record = json.loads(executed.with_suffix(".json").read_text(encoding="utf-8"))

@@ -117,58 +117,70 @@ def at_work(checkout: Path, name: str) -> list[Path]:
     return list(record_of(checkout, name).parent.glob(f".{name}_small.*/source.ipynb"))
 
 
+def asks_for_a_gpu(checkout: Path, name: str) -> None:
+    text = text_of(checkout, name)
+    text.write_text(text.read_text("utf-8").replace("stlcore:", "stlcore:\n  gpu: true"), "utf-8")
+
+
+def resources(said: str) -> list[str]:
+    """What the jobs of the pages ask for."""
+    return [line for line in said.splitlines() if "resources:" in line and "mem_mb=" in line]
+
+
 def test_from_another_folder_into_a_place_with_odd_letters(checkout, tmp_path):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    code, said = done(start(checkout, "pages", folder=elsewhere))
+    asks_for_a_gpu(checkout, "c90")
+    code, said = done(start(checkout, "book/claims.md", folder=elsewhere))
     assert code == 0, said
     for name in ("c90", "c91"):
         record = json.loads(record_of(checkout, name).read_text(encoding="utf-8"))
         assert record["provenance"]["parameters"]["size"] == 4
+    assert len(resources(said)) == 2
+    for line in resources(said):  # a GPU is for the paper's sizes alone
+        assert "gpu=1" not in line
+        assert "runtime=30" in line
     assert {path.name for path in elsewhere.iterdir()} <= {".snakemake"}  # its log
+    assert "make 2 claims: 2 reproduced" in (checkout / "book" / "claims.md").read_text("utf-8")
     notebook = record_of(checkout, "c90").with_suffix(".ipynb")
     before = notebook.read_bytes()
     code, said = done(start(checkout, "pages"))
     assert code == 0
     assert "Nothing to be done" in said
-    code, said = done(start(checkout, "book/claims.md"))
-    assert code == 0, said
-    assert "make 2 claims: 2 reproduced" in (checkout / "book" / "claims.md").read_text("utf-8")
     # A page that fails says why, and its older notebook stays.
     text = text_of(checkout, "c90")
     text.write_text(text.read_text("utf-8").replace('"<=", 1', '">=", 1'), encoding="utf-8")
-    for _ in range(2):  # and is not taken for the new one
-        code, said = done(start(checkout, "pages"))
-        assert code == 1
-        assert "stlcore: c90_small failed with ClaimError: C-90.1 came out 'not rep" in said
+    code, said = done(start(checkout, "pages"))
+    assert code == 1
+    assert "stlcore: c90_small failed with ClaimError: C-90.1 came out 'not rep" in said
     assert notebook.read_bytes() == before
+    code, said = done(start(checkout, "pages", "-n"))  # and is not taken for the new one
+    assert code == 0, said
+    assert len(resources(said)) == 1
 
 
 def test_the_paper_profile_goes_through_the_pipeline(checkout):
-    code, said = done(start(checkout, "pages", "--config", "profile=paper"))
+    """One page runs; what the other asks for, which needs a GPU, is only planned."""
+    asks_for_a_gpu(checkout, "c91")
+    paper = ("--config", "profile=paper")
+    code, said = done(start(checkout, record_of(Path(), "c90"), *paper))
     assert code == 0, said
     record = json.loads(record_of(checkout, "c90").read_text(encoding="utf-8"))
     assert record["provenance"]["parameters"] == {"profile": "paper", "seed": 5, "size": 9}
-
-
-@pytest.mark.parametrize(("profile", "gpus", "minutes"), [("quick", 0, 30), ("paper", 1, 1440)])
-def test_a_page_asks_for_memory_and_time_and_a_gpu_for_the_paper_only(
-    checkout, profile, gpus, minutes
-):
-    text = text_of(checkout, "c90")
-    text.write_text(text.read_text("utf-8").replace("stlcore:", "stlcore:\n  gpu: true"), "utf-8")
-    code, said = done(start(checkout, "pages", "-n", "--config", f"profile={profile}"))
+    assert len(resources(said)) == 1
+    assert "runtime=1440" in resources(said)[0]
+    code, said = done(start(checkout, "pages", "-n", *paper))
     assert code == 0, said
-    asked = [line for line in said.splitlines() if "resources:" in line and "mem_mb" in line]
-    assert any(f"gpu={gpus}" in line for line in asked) or gpus == 0
-    assert all(f"runtime={minutes}" in line for line in asked)
-    assert len(asked) == 2
+    (asked,) = resources(said)
+    assert "gpu=1" in asked
+    assert "runtime=1440" in asked
 
 
 def test_one_run_at_a_time_and_a_killed_one_is_taken_up(checkout):
     make_slow(checkout, "c90", 600)
-    first = start(checkout, "pages", start_new_session=True)
-    wait_for(lambda: at_work(checkout, "c90") and record_of(checkout, "c91").exists())
+    target = record_of(Path(), "c90")
+    first = start(checkout, target, start_new_session=True)
+    wait_for(lambda: at_work(checkout, "c90"))
     code, said = done(start(checkout, "pages"))
     assert code == 1
     assert "Another run of the pipeline is at work in this folder." in said
@@ -181,7 +193,7 @@ def test_one_run_at_a_time_and_a_killed_one_is_taken_up(checkout):
     wait_for(lambda: not any(map(alive, page)), 20)
     text = text_of(checkout, "c90")
     text.write_text(text.read_text("utf-8").replace("sleep(600)", "sleep(0)"), encoding="utf-8")
-    code, said = done(start(checkout, "pages"))
+    code, said = done(start(checkout, target))
     assert code == 0, said
     assert record_of(checkout, "c90").exists()
     assert not at_work(checkout, "c90")
@@ -199,10 +211,10 @@ def test_a_sweep_is_one_table_with_the_runs_that_surprise(checkout, tmp_path):
     text.write_text(text.read_text("utf-8").replace('"<=", 1', '"<=", 0.5'), encoding="utf-8")
     folder = tmp_path / "sweep"
 
-    def sweep(seeds):
-        command = [sys.executable, "-m", "stlcore", "sweep", "c90", "-o", folder, "--cores", "2"]
+    def sweep(seeds, cores):
+        command = [sys.executable, "-m", "stlcore", "sweep", "c90", "-o", folder]
         return subprocess.run(
-            [*command, "-p", "seed", seeds, "-p", "size", "[2, 9]"],
+            [*command, "--cores", cores, "-p", "seed", seeds, "-p", "size", "[2, 9]"],
             cwd=checkout,
             env={**os.environ, "PYTHONPATH": str(checkout)},
             capture_output=True,
@@ -210,7 +222,7 @@ def test_a_sweep_is_one_table_with_the_runs_that_surprise(checkout, tmp_path):
             check=False,
         )
 
-    first = sweep("1:2")
+    first = sweep("1:2", "2")
     assert first.returncode == 0, first.stderr
     assert "4 runs of C-90" in first.stdout
     table = pd.read_parquet(folder / "claims.parquet")
@@ -225,7 +237,7 @@ def test_a_sweep_is_one_table_with_the_runs_that_surprise(checkout, tmp_path):
     text.write_text(
         text.read_text("utf-8").replace("time.sleep(0)", "assert (seed, size) != (3, 9)"), "utf-8"
     )
-    second = sweep("2:3")
+    second = sweep("2:3", "1")
     assert second.returncode == 1
     assert "the claims of 5 of 6 runs" in second.stdout, "one that fails costs the others"
     said = re.search(r"a run that failed says why in (.+\.log)", second.stdout)

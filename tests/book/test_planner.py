@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -306,7 +307,10 @@ def plan_of(chosen: dict) -> Plan:
     )
 
 
+@cache
 def verdict_of(plan: Plan, V: float, unlimited: bool = False) -> tuple:
+    if unlimited and plan.budget is None:
+        return verdict_of(plan, V)
     try:
         verdict = plan.verdict(V, unlimited=unlimited)
     except ValueError as error:
@@ -444,8 +448,9 @@ def move(page, chosen: dict) -> None:
             page.press(f"#planner-{name}", "Enter")
 
 
-@pytest.mark.parametrize("number", range(24))
+@pytest.mark.parametrize("number", [2, 6, 8, 11, 12, 14, 17, 19, 22])
 def test_controls_of_the_book_against_the_package(planner, number):
+    """Plans that end in every way, with and without each part: the numbers have their own test."""
     chosen = settings(stream(20260316, "controls", number))
     move(planner, chosen)
     found = planner.evaluate("() => planner.result()")

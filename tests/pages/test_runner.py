@@ -289,7 +289,7 @@ def test_a_page_is_parsed_once_and_everyone_has_a_copy(project):
     assert first != second == find_page("c90").notebook
 
 
-def test_a_run_that_surprises_can_be_kept(project):
+def test_a_run_that_surprises_can_be_kept(project, remembered):
     output = project / "out.ipynb"
     record = run_page(find_page("c90"), output, {"fail": "claim"}, surprises=True)
     assert [row["surprising"] for row in record["claims"]] == [False, False, True]
@@ -297,7 +297,7 @@ def test_a_run_that_surprises_can_be_kept(project):
 
 
 @pytest.mark.parametrize("fail", ["error", "claim"])
-def test_a_page_that_fails_leaves_the_target_alone(project, fail):
+def test_a_page_that_fails_leaves_the_target_alone(project, remembered, fail):
     output = project / "book" / "notebooks" / "contamination" / "c90_tiny.ipynb"
     output.parent.mkdir(parents=True)
     output.write_text("the last good run")
