@@ -25,9 +25,9 @@ import pandas as pd
 
 from stlcore.lazy import extra
 from stlcore.pages import repository
-from stlcore.pages.provenance import NUMBERS_MIME, RECORD_MIME
+from stlcore.pages.provenance import RECORD_MIME
 from stlcore.pages.repository import UsageError
-from stlcore.pages.runner import NotebookPage, check_parameters, find_page
+from stlcore.pages.runner import NotebookPage, check_parameters, complete_record, find_page
 
 with extra("book"):
     from IPython.core.interactiveshell import InteractiveShell
@@ -134,7 +134,7 @@ def run_cells(
     InteractiveShell.clear_instance()
     shell = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
     shell.display_formatter.active_types = ["text/plain"]  # nobody looks at the figures
-    record, figures = None, {}
+    record, outputs = None, []
     for cell in page.notebook.cells:
         if cell.cell_type != "code":
             continue
@@ -142,15 +142,13 @@ def run_cells(
             done = shell.run_cell(cell.source)
         for data in (output.data for output in shown.outputs):
             record = data.get(RECORD_MIME, record)
-            if NUMBERS_MIME in data and (figure := cell.metadata.get("mystnb", {}).get("figure")):
-                figures[figure["name"]] = data[NUMBERS_MIME]
+            outputs.append((cell, data))
         if error := done.error_in_exec or done.error_before_exec:
             break
         if "parameters" in cell.metadata.get("tags", []):
             shell.user_ns.update(given)
     if record:
-        origin = {"id": page.id, "title": page.title, "source": page.source}
-        record |= {"figures": figures, "page": origin}
+        record = complete_record(page, record, outputs)
     return record, error, cell.source
 
 
