@@ -92,12 +92,12 @@ def write_plan(
     Raises
     ------
     UsageError
-        If the folder is another page's.
+        If the folder is another page's, or its plan cannot be read.
     """
     file = folder / "plan.json"
     known = {"page": page.name, "runs": {}, "chunks": {}}
     if file.exists():
-        known = json.loads(file.read_text(encoding="utf-8"))
+        known = _read_plan(file)
         if known["page"] != page.name:
             raise UsageError(f"{folder} holds a sweep of {known['page']}: choose another folder")
     new = [name for name in runs if name not in known["runs"]]
@@ -105,8 +105,24 @@ def write_plan(
     known["chunks"] |= {new[k]: new[k : k + size] for k in range(0, len(new), size)}
     known["runs"] |= runs
     folder.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(known, indent=1), encoding="utf-8")
+    draft = file.with_suffix(".draft")
+    draft.write_text(json.dumps(known, indent=1), encoding="utf-8")
+    os.replace(draft, file)
+    for chunk, names in known["chunks"].items():  # one with a record missing is not done
+        if not all((folder / "runs" / f"{name}.json").exists() for name in names):
+            (folder / "chunks" / f"{chunk}.done").unlink(missing_ok=True)
     return known["runs"]
+
+
+def _read_plan(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        _ = found["page"], found["runs"], found["chunks"]
+    except (KeyError, TypeError, ValueError):
+        raise UsageError(
+            f"{file} is no plan of this version: remove it and call again, the runs beside it count"
+        ) from None
+    return found
 
 
 def run_cells(
