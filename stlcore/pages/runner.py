@@ -257,8 +257,8 @@ def run_page(
         nbformat.write(page.notebook, source)
         try:
             papermill.execute_notebook(
-                source,
-                executed,
+                _literal(source),
+                _literal(executed),
                 parameters,
                 cwd=str(repository.ROOT),
                 progress_bar=False,
@@ -285,6 +285,11 @@ def run_page(
     finally:
         shutil.rmtree(workshop, ignore_errors=True)
     return record
+
+
+def _literal(path: Path) -> str:
+    """A path as papermill takes it, which would put parameters in place of names in braces."""
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 class _ThisPython(AsyncKernelManager):

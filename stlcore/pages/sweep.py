@@ -273,5 +273,14 @@ def count_surprises(records: Iterable[dict[str, Any]]) -> pd.DataFrame:
     return counts.reset_index()
 
 
+def main(words: list[str]) -> int:
+    """Do a chunk of the plan in this folder; without the name of one, gather them all."""
+    if words:
+        return run_chunk(Path.cwd(), words[0])
+    planned = json.loads(Path("plan.json").read_text(encoding="utf-8"))
+    gather((Path("runs", f"{name}.json") for name in planned["runs"]), Path.cwd())
+    return 0
+
+
 if __name__ == "__main__":
-    sys.exit(run_chunk(Path.cwd(), sys.argv[1]))
+    sys.exit(main(sys.argv[1:]))
