@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 from stlcore.pages.runner import THREADS
-from stlcore.pages.sweep import gather
 
 
 localrules:
@@ -20,8 +19,8 @@ rule table:
         expand("chunks/{chunk}.done", chunk=PLAN["chunks"]),
     output:
         "claims.parquet",
-    run:
-        gather([Path("runs", f"{run}.json") for run in PLAN["runs"]], Path("."))
+    shell:  # `run:` would start Snakemake anew, and does not quote the path of this file
+        "{sys.executable:q} -m stlcore.pages.sweep"
 
 
 rule chunk:

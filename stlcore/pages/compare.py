@@ -21,6 +21,7 @@ SAME, CHANCE, SETTINGS, DIFFERENT = "same", "within chance", "other settings", "
 ROUNDING = 1e-9
 #: Probability that two right runs have a kept table called different, by the two-sample tests.
 TABLE_LEVEL = 1e-4
+ORIGIN = ("page", "parameters", "versions")
 KEPT = ("id", "sentence", "measured", "expected", "tolerance", "false_alarm", "verdict")
 
 
@@ -38,7 +39,7 @@ def load(path: Path) -> dict[str, Any]:
         if path.suffix != ".ipynb":
             return _checked(json.loads(path.read_text(encoding="utf-8")), path)
         beside = path.with_suffix(".json")
-        return load(beside) if beside.exists() else read_record(path)
+        return load(beside) if beside.exists() else _checked(read_record(path), path)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
     except UsageError:
@@ -48,8 +49,14 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def _checked(record: Any, path: Path) -> dict[str, Any]:
-    if not isinstance(record, dict) or not {"provenance", "claims"} <= set(record):
-        raise UsageError(f"{path} is no record of a run")
+    try:
+        _ = [record["provenance"][part] for part in ORIGIN], record["claims"]
+    except (KeyError, TypeError):
+        raise UsageError(f"{path} is no record of a run") from None
+    lacking = {name for row in record["claims"] for name in KEPT if name not in row}
+    if lacking:
+        words = ", ".join(sorted(lacking))
+        raise UsageError(f"{path} is of another version, its claims have no {words}: run it again")
     return record
 
 
@@ -204,7 +211,7 @@ def write_numbers(records: list[dict[str, Any]], path: Path | None = None) -> No
     for record in records:
         origin = record["provenance"]
         short[origin["page"]] = {
-            "provenance": {part: origin[part] for part in ("page", "parameters", "versions")},
+            "provenance": {part: origin[part] for part in ORIGIN},
             "claims": [{k: _rounded(row[k]) for k in KEPT} for row in record["claims"]],
         }
     lines = []

@@ -19,7 +19,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -46,6 +46,7 @@ __all__ = [
     "UsageError",
     "check_parameters",
     "clear_workshops",
+    "complete_record",
     "executed_records",
     "find_page",
     "imports",
@@ -264,8 +265,8 @@ def run_page(
         nbformat.write(page.notebook, source)
         try:
             papermill.execute_notebook(
-                source,
-                executed,
+                _literal(source),
+                _literal(executed),
                 parameters,
                 cwd=str(repository.ROOT),
                 progress_bar=False,
@@ -285,9 +286,7 @@ def run_page(
             if not (surprises and error.ename == "ClaimError"):
                 error.add_note(_keep_failed(executed, output))
                 raise
-        record = read_record(executed)
-        record["figures"] = _numbers(executed)
-        record["page"] = {"id": page.id, "title": page.title, "source": page.source}
+        record = complete_record(page, read_record(executed), _shown(executed))
         _tidy(executed)
         (workshop / "record.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
         os.replace(workshop / "record.json", output.with_suffix(".json"))
@@ -295,6 +294,11 @@ def run_page(
     finally:
         shutil.rmtree(workshop, ignore_errors=True)
     return record
+
+
+def _literal(path: Path) -> str:
+    """A path as papermill takes it, which would put parameters in place of names in braces."""
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def _this_python(scratch: Path) -> type[AsyncKernelManager]:
@@ -370,24 +374,49 @@ def _keep_failed(executed: Path, output: Path) -> str:
     return f"the notebook as far as it came is {failed}"
 
 
-def read_record(notebook: Path) -> dict[str, Any]:
-    """The record that a page handed over at its end, from an executed notebook."""
+def _shown(notebook: Path) -> Iterator[tuple[nbformat.NotebookNode, dict[str, Any]]]:
+    """Each cell of an executed notebook with each of its outputs, by MIME type."""
     for cell in nbformat.read(notebook, as_version=4).cells:
         for output in cell.get("outputs", []):
-            if RECORD_MIME in output.get("data", {}):
-                return output["data"][RECORD_MIME]
+            yield cell, output.get("data", {})
+
+
+def read_record(notebook: Path) -> dict[str, Any]:
+    """The record that a page handed over at its end, from an executed notebook."""
+    for _, data in _shown(notebook):
+        if RECORD_MIME in data:
+            return data[RECORD_MIME]
     raise UsageError(f"{notebook.name} holds no record: the page did not call page.finish()")
 
 
-def _numbers(notebook: Path) -> dict[str, str]:
-    """The numbers behind the figures of an executed notebook, as CSV, by the figure's name."""
-    found = {}
-    for cell in nbformat.read(notebook, as_version=4).cells:
-        for output in cell.get("outputs", []):
-            name = cell.metadata.get("mystnb", {}).get("figure", {}).get("name")
-            if name and NUMBERS_MIME in output.get("data", {}):
-                found[name] = output["data"][NUMBERS_MIME]
-    return found
+def complete_record(
+    page: NotebookPage,
+    record: dict[str, Any],
+    shown: Iterable[tuple[nbformat.NotebookNode, dict[str, Any]]],
+) -> dict[str, Any]:
+    """What a page handed over, with what it cannot know: its title, and its figures' names.
+
+    Parameters
+    ----------
+    page : NotebookPage
+        What ran.
+    record : dict
+        What it handed over.
+    shown : iterable of (cell, dict)
+        Its cells, each with an output by MIME type.
+
+    Returns
+    -------
+    dict
+        The record with ``page``, and as ``figures`` the numbers behind each, as CSV.
+    """
+    figures = {
+        cell.metadata["mystnb"]["figure"]["name"]: data[NUMBERS_MIME]
+        for cell, data in shown
+        if NUMBERS_MIME in data and "figure" in cell.metadata.get("mystnb", {})
+    }
+    origin = {"id": page.id, "title": page.title, "source": page.source}
+    return {**record, "figures": figures, "page": origin}
 
 
 def _tidy(notebook: Path) -> None:

@@ -25,9 +25,9 @@ import pandas as pd
 
 from stlcore.lazy import extra
 from stlcore.pages import repository
-from stlcore.pages.provenance import NUMBERS_MIME, RECORD_MIME
+from stlcore.pages.provenance import RECORD_MIME
 from stlcore.pages.repository import UsageError
-from stlcore.pages.runner import NotebookPage, check_parameters, find_page
+from stlcore.pages.runner import NotebookPage, check_parameters, complete_record, find_page
 
 with extra("book"):
     from IPython.core.interactiveshell import InteractiveShell
@@ -92,12 +92,12 @@ def write_plan(
     Raises
     ------
     UsageError
-        If the folder is another page's.
+        If the folder is another page's, or its plan cannot be read.
     """
     file = folder / "plan.json"
     known = {"page": page.name, "runs": {}, "chunks": {}}
     if file.exists():
-        known = json.loads(file.read_text(encoding="utf-8"))
+        known = _read_plan(file)
         if known["page"] != page.name:
             raise UsageError(f"{folder} holds a sweep of {known['page']}: choose another folder")
     new = [name for name in runs if name not in known["runs"]]
@@ -105,8 +105,24 @@ def write_plan(
     known["chunks"] |= {new[k]: new[k : k + size] for k in range(0, len(new), size)}
     known["runs"] |= runs
     folder.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(known, indent=1), encoding="utf-8")
+    draft = file.with_suffix(".draft")
+    draft.write_text(json.dumps(known, indent=1), encoding="utf-8")
+    os.replace(draft, file)
+    for chunk, names in known["chunks"].items():  # one with a record missing is not done
+        if not all((folder / "runs" / f"{name}.json").exists() for name in names):
+            (folder / "chunks" / f"{chunk}.done").unlink(missing_ok=True)
     return known["runs"]
+
+
+def _read_plan(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        _ = found["page"], found["runs"], found["chunks"]
+    except (KeyError, TypeError, ValueError):
+        raise UsageError(
+            f"{file} is no plan of this version: remove it and call again, the runs beside it count"
+        ) from None
+    return found
 
 
 def run_cells(
@@ -134,7 +150,7 @@ def run_cells(
     InteractiveShell.clear_instance()
     shell = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
     shell.display_formatter.active_types = ["text/plain"]  # nobody looks at the figures
-    record, figures = None, {}
+    record, outputs = None, []
     for cell in page.notebook.cells:
         if cell.cell_type != "code":
             continue
@@ -142,15 +158,13 @@ def run_cells(
             done = shell.run_cell(cell.source)
         for data in (output.data for output in shown.outputs):
             record = data.get(RECORD_MIME, record)
-            if NUMBERS_MIME in data and (figure := cell.metadata.get("mystnb", {}).get("figure")):
-                figures[figure["name"]] = data[NUMBERS_MIME]
+            outputs.append((cell, data))
         if error := done.error_in_exec or done.error_before_exec:
             break
         if "parameters" in cell.metadata.get("tags", []):
             shell.user_ns.update(given)
     if record:
-        origin = {"id": page.id, "title": page.title, "source": page.source}
-        record |= {"figures": figures, "page": origin}
+        record = complete_record(page, record, outputs)
     return record, error, cell.source
 
 
@@ -259,5 +273,14 @@ def count_surprises(records: Iterable[dict[str, Any]]) -> pd.DataFrame:
     return counts.reset_index()
 
 
+def main(words: list[str]) -> int:
+    """Do a chunk of the plan in this folder; without the name of one, gather them all."""
+    if words:
+        return run_chunk(Path.cwd(), words[0])
+    planned = json.loads(Path("plan.json").read_text(encoding="utf-8"))
+    gather((Path("runs", f"{name}.json") for name in planned["runs"]), Path.cwd())
+    return 0
+
+
 if __name__ == "__main__":
-    sys.exit(run_chunk(Path.cwd(), sys.argv[1]))
+    sys.exit(main(sys.argv[1:]))

@@ -114,10 +114,17 @@ def test_a_record_is_found_beside_its_notebook_or_in_it(executed, tmp_path):
     assert load(folder / "c90_tiny.ipynb") == load(folder / "c90_tiny.json") == found
     (tmp_path / "list.json").write_text("[1]")
     (tmp_path / "bad.json").write_text("{")
+    (tmp_path / "bare.json").write_text('{"provenance": {"page": "C-90"}, "claims": []}')
+    older = copy.deepcopy(found)
+    for row in older["claims"]:
+        del row["tolerance"]
+    (tmp_path / "older.json").write_text(json.dumps(older))
     for name, message in {
         "none.json": "cannot read .*none.json: No such file",
         "list.json": r"^\S+list.json is no record of a run$",
         "bad.json": "bad.json is no record of a run",
+        "bare.json": "bare.json is no record of a run",
+        "older.json": "older.json is of another version, its claims have no tolerance: run it",
     }.items():
         with pytest.raises(UsageError, match=message):
             load(tmp_path / name)

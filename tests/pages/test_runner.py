@@ -258,12 +258,12 @@ def test_the_claims_table_is_in_the_notebook(executed):
 
 def test_running_again_gives_the_same(executed, project):
     record, folder = executed
-    output = project / "again" / "out.ipynb"
+    output = project / "again {seed} %s" / "it's out.ipynb"
     again = run_page(find_page("c90"), output, {"rate": 0.25})
     assert again["claims"] == record["claims"]
     assert again["results"] == record["results"]
     assert again["provenance"]["parameters"] == record["provenance"]["parameters"]
-    assert sorted(os.listdir(output.parent)) == ["out.ipynb", "out.json"]
+    assert sorted(os.listdir(output.parent)) == ["it's out.ipynb", "it's out.json"]
 
     def visible(path):
         """Sources and outputs, without the lines that hold the time."""

@@ -47,6 +47,23 @@ def test_a_folder_belongs_to_one_page(project, tmp_path):
         write_plan(tmp_path, find_page("c91"), {})
 
 
+@pytest.mark.parametrize("text", ["", "[]", '{"page": "c90", "runs": {}}'])
+def test_a_plan_that_cannot_be_read_is_named_with_the_remedy(project, tmp_path, text):
+    (tmp_path / "plan.json").write_text(text)
+    with pytest.raises(UsageError, match=r"plan.json is no plan of this version: remove it and"):
+        write_plan(tmp_path, find_page("c90"), {"a": {"seed": 1}})
+
+
+def test_a_chunk_is_done_when_all_its_records_are_there(project, tmp_path):
+    runs = {name: {"seed": k} for k, name in enumerate("abcd")}
+    write_plan(tmp_path, find_page("c90"), runs, cores=2)
+    for name in ("runs/a.json", "runs/b.json", "runs/c.json", "chunks/a.done", "chunks/c.done"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    write_plan(tmp_path, find_page("c90"), runs, cores=2)
+    assert [path.name for path in (tmp_path / "chunks").iterdir()] == ["a.done"]
+
+
 def test_every_core_has_a_chunk_and_a_new_run_leaves_the_old_ones_alone(project, tmp_path):
     runs = {f"run{k}": {"seed": k} for k in range(9)}
     write_plan(tmp_path, find_page("c90"), runs, cores=2)
