@@ -239,7 +239,7 @@ def hessian(objective: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Second derivatives in the first argument.
 
     Not by ``torch.func.hessian``, whose batched first derivative of a layer norm has a wrong
-    derivative itself; backwards twice, for forwards torch writes some derivatives in Python.
+    derivative itself. Both times backwards, since torch has some forward derivatives in Python.
     """
     return jacrev(grad(objective))
 
