@@ -8,6 +8,7 @@ leaves nothing half written.
 from __future__ import annotations
 
 import ast
+import copy
 import difflib
 import json
 import logging
@@ -78,7 +79,7 @@ class NotebookPage:
     @cached_property
     def notebook(self) -> nbformat.NotebookNode:
         """The page as a notebook without outputs."""
-        return _numbered(jupytext.read(self.path))
+        return _numbered(copy.deepcopy(_parsed(self.path.read_text(encoding="utf-8"))))
 
     @property
     def id(self) -> str:
@@ -135,6 +136,12 @@ class NotebookPage:
 def _executed() -> Path:
     """Where the book's runs of its pages lie."""
     return repository.ROOT / "book" / "notebooks"
+
+
+@cache
+def _parsed(text: str) -> nbformat.NotebookNode:
+    """The notebook in a page's text; many ask for the same pages, and reading one takes long."""
+    return jupytext.reads(text, {"extension": ".md"})
 
 
 def _numbered(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
