@@ -18,7 +18,6 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
-import papermill
 import pytest
 from hypothesis import HealthCheck, settings
 from playwright.sync_api import sync_playwright
@@ -26,7 +25,7 @@ from scipy.stats import norm
 
 import stlcore.pages.repository
 from stlcore.metrics.distances import deviation_test
-from stlcore.pages.runner import find_page, run_page
+from stlcore.pages.runner import find_page, papermill, run_page
 from stlcore.streams import stream
 
 settings.register_profile(
@@ -55,6 +54,12 @@ def follows(samples: np.ndarray, expected: np.ndarray) -> bool:
     assert len(samples) >= 4000, "too few repetitions for the stated level"
     result = deviation_test(samples, stream(0, "unused"), resamples=1)(expected)
     return result.statistic < norm.isf(LEVEL / (2 * samples.shape[1]))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let what takes longest go first, so that two workers come to an end together."""
+    longest = ("test_pipeline", "test_interruption", "test_grading", "test_digits_page")
+    items.sort(key=lambda item: item.path.stem not in longest)
 
 
 @pytest.fixture(name="follows", scope="session")

@@ -305,24 +305,30 @@ def test_search_finds_a_theorem_and_an_id_first(browser):
         assert name in first, words
 
 
-#: One element with text for each combination of what its contrast depends on: its colour, size
-#: and weight, and all grounds below it. The claims alone have hundreds of equal ones.
+#: One element with text for each combination of what its contrast depends on: its colour,
+#: whether it is large, and the grounds below it. The claims alone have hundreds of equal ones.
 UNLIKE = """() => {
-    const grounds = new Map([[null, ""]]), found = new Map();
+    const grounds = new Map([[null, []]]), found = new Map();
     const ground = (element) => {
         if (!grounds.has(element)) {
-            const style = getComputedStyle(element);
-            const own = [style.backgroundColor, style.backgroundImage, style.opacity, style.filter];
-            const clear = own.join() === "rgba(0, 0, 0, 0),none,1,none";
-            grounds.set(element, ground(element.parentElement) + (clear ? "" : own + ";"));
+            const { backgroundColor, backgroundImage, opacity, filter } = getComputedStyle(element);
+            let below = ground(element.parentElement);
+            const effect = opacity !== "1" || filter !== "none";
+            const solid = backgroundColor.startsWith("rgb(") && !effect;
+            if (solid) below = below.filter((one) => one.effect);  // it hides all others
+            const clear = backgroundColor === "rgba(0, 0, 0, 0)" && backgroundImage === "none";
+            if (effect || !clear)
+                below = [...below, { effect, backgroundColor, backgroundImage, opacity, filter }];
+            grounds.set(element, below);
         }
         return grounds.get(element);
     };
     for (const element of document.body.querySelectorAll("*")) {
         const words = [...element.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
         if (!words || !element.checkVisibility({ visibilityProperty: true })) continue;
-        const style = getComputedStyle(element);
-        const key = [style.color, style.fontSize, style.fontWeight, ground(element)].join();
+        const { color, fontSize, fontWeight, textShadow } = getComputedStyle(element);
+        const size = parseFloat(fontSize), large = size >= 24 || (size > 18.6 && fontWeight >= 700);
+        const key = JSON.stringify([color, large, textShadow, ground(element)]);
         if (!found.has(key)) found.set(key, element);
     }
     window.unlike = found;

@@ -9,8 +9,10 @@ import shutil
 import signal
 import subprocess
 import time
+from contextlib import suppress
 
 import nbformat
+import psutil
 import pytest
 
 from stlcore.pages.repository import ROOT
@@ -42,6 +44,15 @@ def make_pages(project):
     )
 
 
+def kernels(process):
+    """The kernels that a process has started, by others or itself."""
+    found = []
+    for child in psutil.Process(process).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            found += [child] if "ipykernel_launcher" in child.cmdline() else []
+    return found
+
+
 def test_killed_in_the_middle_of_a_page(copy):
     if not (ROOT / ".venv" / ".done").exists():
         pytest.skip("needs the environment that 'make env' creates")
@@ -54,13 +65,17 @@ def test_killed_in_the_middle_of_a_page(copy):
 
     first = make_pages(copy)
     deadline = time.monotonic() + 120
-    while not list(executed.parent.glob(f".{executed.stem}.*/source.ipynb")):
-        assert first.poll() is None, first.stdout.read()
-        assert time.monotonic() < deadline, "the page never started"
-        time.sleep(0.05)
-    time.sleep(3)  # its kernel is at work
-    os.killpg(first.pid, signal.SIGKILL)
-    first.wait()
+    try:
+        while not (
+            list(executed.parent.glob(f".{executed.stem}.*/source.ipynb")) and kernels(first.pid)
+        ):
+            assert first.poll() is None, first.stdout.read()
+            assert time.monotonic() < deadline, "the page never started"
+            time.sleep(0.05)
+        time.sleep(0.5)  # its kernel is at work
+    finally:
+        os.killpg(first.pid, signal.SIGKILL)
+        first.wait()
     if executed.exists():
         nbformat.validate(nbformat.read(executed, as_version=4))
 

@@ -63,7 +63,8 @@ def test_one_estimate_by_integration_on_the_line(kernel, h):
     assert got.bias[0] == pytest.approx(bias, rel=1e-9)
     assert got.noise[0] == pytest.approx(noise, rel=1e-9)
     assert got.total[0] == got.bias[0] + got.noise[0]
-    np.testing.assert_allclose(kde_mean(MIXTURE, kernel, h, balanced(), 1, x)[0], mean, atol=2e-12)
+    some = kde_mean(MIXTURE, kernel, h, balanced(), 1, x[::10])[0]
+    np.testing.assert_allclose(some, mean[::10], atol=2e-12)
 
 
 def marron_wand(truth, h, n):
