@@ -219,6 +219,7 @@ def _sweep(options) -> int:
     workflow = repository.ROOT / "workflow" / "sweep.smk"
     command = ["-m", "snakemake", "-s", workflow, "--directory", folder, "--cores", options.cores]
     quiet = ["--keep-going", "--rerun-incomplete", "--quiet", "rules", "progress"]
+    quiet += ["--config", f"caller={os.getpid()}"]
     done = subprocess.run([sys.executable, *map(str, command), *quiet], check=False)
     records = [folder / "runs" / f"{run}.json" for run in planned]
     there = [record for record in records if record.exists()]
@@ -230,9 +231,8 @@ def _sweep(options) -> int:
         if record not in there and record.with_suffix(".log").exists():
             print(f"a run that failed says why in {record.with_suffix('.log')}")
             break
-    if options.keep and there:
-        mine = [folder / "runs" / f"{run}.json" for run in runs]
-        _keep_surprises(page, [path for path in mine if path in there], options.p[-1][1])
+    if options.keep and done.returncode == 0:
+        _keep_surprises(page, [folder / "runs" / f"{run}.json" for run in runs], options.p[-1][1])
     return int(done.returncode != 0)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import fcntl
 import json
 import logging
 import os
@@ -55,6 +56,7 @@ __all__ = [
     "read_record",
     "run_page",
     "sources",
+    "works_alone",
 ]
 
 # Papermill complains of parameters that it cannot read (`by_profile`), and says on stderr
@@ -300,6 +302,16 @@ class _ThisPython(AsyncKernelManager):
         # The last digits depend on how many threads share a sum.
         threads = {name: os.environ.get(name, "1") for name in THREADS}
         return KernelSpec(**get_kernel_dict(), env=threads)
+
+
+def works_alone(lock: Path) -> bool:
+    """Whether no other process holds the lock; if so, this one does until it ends, however."""
+    held = os.open(lock, os.O_CREAT | os.O_RDWR)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def clear_workshops(folder: Path) -> None:
