@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -68,7 +69,9 @@ def main(arguments: list[str] | None = None) -> int:
         help="a list, [0.1, 0.3], or a range of whole numbers, 1:100",
     )
     sweep.add_argument("-o", "--output", type=Path, help="folder (default: runs/<page>.sweep)")
-    sweep.add_argument("--cores", type=int, default=os.cpu_count())
+    sweep.add_argument(
+        "--cores", type=int, default=os.cpu_count(), help="0 only writes the plan, for a cluster"
+    )
     sweep.add_argument(
         "--keep",
         action="store_true",
@@ -208,17 +211,24 @@ def _sweep(options) -> int:
     page = find_page(options.page)
     if options.keep and {name for name, _ in options.p} != {"seed"}:
         raise UsageError("--keep counts surprises over seeds: -p seed 1:200, and nothing else")
+    if options.cores < 0:
+        raise UsageError(f"cores must be a whole number from 0 up, not {options.cores}")
     runs = plan(page, options.p)
     folder = (options.output or repository.ROOT / "runs" / f"{page.name}.sweep").absolute()
-    planned = write_plan(folder, page, runs, options.cores)
+    planned = write_plan(folder, page, runs, max(options.cores, 1))
     last = [r for r in executed_records() if r["page"]["id"] == page.id]
     cost = f", about {last[0]['provenance']['seconds']:.0f} s each" if last else ""
     print(f"{len(runs)} runs of {page.id}{cost}; a killed sweep is taken up by the same command")
     if "repetitions" in page.parameters and {name for name, _ in options.p} == {"seed"}:
         print("More repetitions of its loops cost far less in one run: -p repetitions N.")
     workflow = repository.ROOT / "workflow" / "sweep.smk"
+    if options.cores == 0:
+        places = shlex.join(["-s", str(workflow), "--directory", str(folder)])
+        print(f"as jobs of a cluster: snakemake {places} --executor slurm --jobs 20 --keep-going")
+        return 0
     command = ["-m", "snakemake", "-s", workflow, "--directory", folder, "--cores", options.cores]
     quiet = ["--keep-going", "--rerun-incomplete", "--quiet", "rules", "progress"]
+    quiet += ["--config", f"caller={os.getpid()}"]
     done = subprocess.run([sys.executable, *map(str, command), *quiet], check=False)
     records = [folder / "runs" / f"{run}.json" for run in planned]
     there = [record for record in records if record.exists()]
@@ -230,9 +240,8 @@ def _sweep(options) -> int:
         if record not in there and record.with_suffix(".log").exists():
             print(f"a run that failed says why in {record.with_suffix('.log')}")
             break
-    if options.keep and there:
-        mine = [folder / "runs" / f"{run}.json" for run in runs]
-        _keep_surprises(page, [path for path in mine if path in there], options.p[-1][1])
+    if options.keep and done.returncode == 0:
+        _keep_surprises(page, [folder / "runs" / f"{run}.json" for run in runs], options.p[-1][1])
     return int(done.returncode != 0)
 
 

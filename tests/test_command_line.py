@@ -307,6 +307,19 @@ def test_claims_page_shows_what_a_sweep_over_seeds_counted(with_runs, capsys):
     assert "| 4 | 1 | 0 | C-90.1 (1) | 0.75 | 1 | none |" in target.read_text()
 
 
+def test_a_plan_for_a_cluster_is_written_and_nothing_run(project, capsys):
+    sweep = ("sweep", "c90", "-p", "seed", "1:30", "-o", project / "a sweep")
+    code, out, _ = call(capsys, *sweep, "--cores", "0")
+    assert code == 0
+    assert f"--directory '{project / 'a sweep'}' --executor slurm" in out[-1]
+    assert [path.name for path in (project / "a sweep").iterdir()] == ["plan.json"]
+    chunks = json.loads((project / "a sweep" / "plan.json").read_text())["chunks"]
+    assert [len(chunk) for chunk in chunks.values()] == [25, 5]
+    code, _, err = call(capsys, *sweep, "--cores", "-1")
+    assert code == 2
+    assert err == ["stlcore: cores must be a whole number from 0 up, not -1"]
+
+
 def test_surprises_are_kept_of_sweeps_over_seeds_only(project, capsys):
     code, _, err = call(capsys, "sweep", "c90", "-p", "rate", "[1, 2]", "--keep")
     assert (code, err[0].split(":")[1]) == (2, " --keep counts surprises over seeds")

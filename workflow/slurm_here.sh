@@ -5,9 +5,14 @@
 #   pip install -e '.[slurm]'
 #   workflow/slurm_here.sh book/notebooks/beyond/n06_curation.json
 #
-# Arguments are those of Snakemake (without any: all pages). Slurm lives in a temporary folder,
-# without accounting, and goes when this script ends; its logs are shown if it does not start.
-# Only its configuration is in the place where jobs look for it, and must not be there before.
+# Arguments are those of Snakemake (without any: all pages), so that a sweep goes through it, too:
+#
+#   python -m stlcore sweep n06 -p seed 1:50 --cores 0
+#   workflow/slurm_here.sh -s workflow/sweep.smk --directory runs/n06.sweep
+#
+# Slurm lives in a temporary folder, without accounting, and goes when this script ends; its logs
+# are shown if it does not start. Only its configuration is in the place where jobs look for it,
+# and must not be there before.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

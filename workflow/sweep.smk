@@ -4,7 +4,10 @@ import json
 import sys
 from pathlib import Path
 
-from stlcore.pages.runner import THREADS
+from ipykernel.parentpoller import ParentPollerUnix
+from snakemake.exceptions import WorkflowError
+
+from stlcore.pages.runner import THREADS, works_alone
 
 
 localrules:
@@ -14,11 +17,20 @@ localrules:
 PLAN = json.loads(Path("plan.json").read_text(encoding="utf-8"))
 
 
+onstart:
+    if workflow.is_main_process:
+        if "caller" in config:  # a sweep ends with the command that started it
+            ParentPollerUnix(config["caller"]).start()
+        if not works_alone(Path(".lock")):
+            raise WorkflowError("Another sweep is at work in this folder.")
+
+
 rule table:
     input:
         expand("chunks/{chunk}.done", chunk=PLAN["chunks"]),
-    output:
-        "claims.parquet",
+    output:  # the table is also made of a sweep that failed, so that it alone does not say enough
+        update("claims.parquet"),
+        touch("chunks/table.done"),
     shell:  # `run:` would start Snakemake anew, and does not quote the path of this file
         "{sys.executable:q} -m stlcore.pages.sweep"
 

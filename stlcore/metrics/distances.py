@@ -101,7 +101,7 @@ def deviation_test(
         if not np.all(np.isfinite(expected)):
             raise ValueError("samples and expected means must be finite numbers")
         statistic = float((np.abs(average - expected) / (spread / np.sqrt(count))).max())
-        exceeding = int((null >= statistic**2).sum())
+        exceeding = int((null >= statistic * statistic).sum())  # inf, where ** would raise
         return Deviation(statistic, (1 + exceeding) / (resamples + 1), 2.0 if count <= 100 else 1.5)
 
     return test

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import copy
 import difflib
+import fcntl
 import json
 import logging
 import os
@@ -56,6 +57,7 @@ __all__ = [
     "read_record",
     "run_page",
     "sources",
+    "works_alone",
 ]
 
 # Papermill complains of parameters that it cannot read (`by_profile`), and says on stderr
@@ -315,6 +317,16 @@ def _this_python(scratch: Path) -> type[AsyncKernelManager]:
             return KernelSpec(**get_kernel_dict(), env=threads | {"TMPDIR": str(scratch)})
 
     return ThisPython
+
+
+def works_alone(lock: Path) -> bool:
+    """Whether no other process holds the lock; if so, this one does until it ends, however."""
+    held = os.open(lock, os.O_CREAT | os.O_RDWR)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def clear_workshops(folder: Path) -> None:

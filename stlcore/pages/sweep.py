@@ -110,7 +110,8 @@ def write_plan(
     os.replace(draft, file)
     for chunk, names in known["chunks"].items():  # one with a record missing is not done
         if not all((folder / "runs" / f"{name}.json").exists() for name in names):
-            (folder / "chunks" / f"{chunk}.done").unlink(missing_ok=True)
+            for undone in (chunk, "table"):
+                (folder / "chunks" / f"{undone}.done").unlink(missing_ok=True)
     return known["runs"]
 
 
@@ -217,7 +218,7 @@ def _run(page: NotebookPage, given: dict[str, Any], target: Path) -> None:
         text = f"{page.name} {options} failed with {why}\n"
         target.with_suffix(".log").write_text(text, encoding="utf-8")
         sys.exit(1)
-    draft = target.with_suffix(".draft")
+    draft = target.with_suffix(f".{os.getpid()}")  # one left by a killed sweep may be at it, too
     draft.write_text(json.dumps(record, indent=1), encoding="utf-8")
     os.replace(draft, target)
 
@@ -244,7 +245,9 @@ def gather(records: Iterable[Path], folder: Path) -> None:
             head = pd.DataFrame([origin] * len(table), index=table.index)
             tables.setdefault(name, []).append(head.join(rest))
     for name, parts in tables.items():
-        pd.concat(parts, ignore_index=True).to_parquet(folder / f"{name}.parquet")
+        draft = folder / f".{name}.draft"
+        pd.concat(parts, ignore_index=True).to_parquet(draft)
+        os.replace(draft, folder / f"{name}.parquet")
 
 
 def count_surprises(records: Iterable[dict[str, Any]]) -> pd.DataFrame:

@@ -112,6 +112,11 @@ def test_statistic_is_the_largest_studentised_deviation():
     assert result.statistic == pytest.approx(max(by_hand))
 
 
+def test_a_deviation_whose_square_is_beyond_floats_is_a_deviation():
+    samples = stream(12, "samples").normal(size=(25, 2))
+    assert deviation_test(samples, stream(13, "resamples"), 99)(np.full(2, 1e200)).p_value == 0.01
+
+
 def test_p_value_does_not_depend_on_units():
     rng = stream(14, "units")
     samples, expected = rng.exponential(size=(60, 4)), np.full(4, 1.1)

@@ -54,12 +54,16 @@ def test_a_plan_that_cannot_be_read_is_named_with_the_remedy(project, tmp_path, 
         write_plan(tmp_path, find_page("c90"), {"a": {"seed": 1}})
 
 
-def test_a_chunk_is_done_when_all_its_records_are_there(project, tmp_path):
+def test_a_chunk_and_the_table_are_done_when_all_records_are_there(project, tmp_path):
     runs = {name: {"seed": k} for k, name in enumerate("abcd")}
     write_plan(tmp_path, find_page("c90"), runs, cores=2)
-    for name in ("runs/a.json", "runs/b.json", "runs/c.json", "chunks/a.done", "chunks/c.done"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / "chunks").mkdir()
+    (tmp_path / "runs").mkdir()
+    for name in ("runs/a.json", "runs/b.json", "runs/c.json"):
         (tmp_path / name).touch()
+    for name in "ac":
+        (tmp_path / "chunks" / f"{name}.done").touch()
+    (tmp_path / "chunks" / "table.done").touch()
     write_plan(tmp_path, find_page("c90"), runs, cores=2)
     assert [path.name for path in (tmp_path / "chunks").iterdir()] == ["a.done"]
 
