@@ -25,9 +25,16 @@ import pandas as pd
 
 from stlcore.lazy import extra
 from stlcore.pages import repository
+from stlcore.pages.parameters import Place
 from stlcore.pages.provenance import RECORD_MIME
 from stlcore.pages.repository import UsageError
-from stlcore.pages.runner import NotebookPage, check_parameters, complete_record, find_page
+from stlcore.pages.runner import (
+    NotebookPage,
+    check_parameters,
+    complete_record,
+    find_page,
+    read_parameters,
+)
 
 with extra("book"):
     from IPython.core.interactiveshell import InteractiveShell
@@ -79,6 +86,8 @@ def _values(page: NotebookPage, name: str, word: str) -> list[Any]:
         raise UsageError(
             f"the values of {name} must be a list, [0.1, 0.3] say, or a range, 1:100, not {word!r}"
         )
+    if page.parameters.get(name, (None,))[0] is Place:  # it means what it means to the caller
+        return [read_parameters(page, [(name, str(place))])[name] for place in found]
     return found
 
 

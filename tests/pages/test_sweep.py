@@ -39,6 +39,12 @@ def test_a_plan_that_cannot_be(project, words, message):
         plan(find_page("c90"), words)
 
 
+def test_a_path_means_what_it_means_to_the_caller(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    runs = plan(find_page("c13"), [("corpus", '["my texts", ""]')])
+    assert [run["corpus"] for run in runs.values()] == [str(tmp_path / "my texts"), ""]
+
+
 def test_a_folder_belongs_to_one_page(project, tmp_path):
     write_plan(tmp_path, find_page("c90"), {"a": {"seed": 1}})
     write_plan(tmp_path, find_page("c90"), {"b": {"seed": 2}})
