@@ -289,11 +289,6 @@ def run_page(
     return record
 
 
-def _literal(path: Path) -> str:
-    """A path as papermill takes it, which would put parameters in place of names in braces."""
-    return str(path).replace("{", "{{").replace("}", "}}")
-
-
 class _ThisPython(AsyncKernelManager):
     """Starts kernels of the Python that runs this, whatever kernels the reader has installed."""
 
@@ -352,6 +347,11 @@ def _check_beside(record: Path) -> None:
                 f"the record of the run would go to {record.name}, and that file is there and "
                 "no record: choose another name for the output"
             )
+
+
+def _literal(path: Path) -> str:
+    """A path as papermill takes it, which would put parameters in place of names in braces."""
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def _keep_failed(executed: Path, output: Path) -> str:
