@@ -188,6 +188,8 @@ def read_parameters(page: NotebookPage, words: Iterable[tuple[str, str]]) -> dic
     """Values from words of the command line, each as its parameter's type has it."""
     given = {}
     for name, word in words:
+        if name in given:
+            raise UsageError(f"{page.name}: {name} is given twice")
         annotation, default = _annotation(page, name), page.parameters[name][1]
         try:
             given[name] = read_value(name, annotation, word, default)

@@ -63,7 +63,11 @@ def plan(page: NotebookPage, words: Iterable[tuple[str, str]]) -> dict[str, dict
     UsageError
         If a name is unknown or a value does not fit, before anything runs.
     """
-    values = {name: _values(page, name, word) for name, word in words}
+    values = {}
+    for name, word in words:
+        if name in values:
+            raise UsageError(f"{page.name}: {name} is given twice; a list holds all its values")
+        values[name] = _values(page, name, word)
     if not values:
         raise UsageError("a sweep needs values of a parameter: -p seed 1:100")
     runs = [dict(zip(values, chosen, strict=True)) for chosen in product(*values.values())]

@@ -30,6 +30,7 @@ def test_every_combination_has_a_name_that_stays(project):
         ([("rate", "[1, 0]")], "c90: rate must be a number above 0, not 0"),
         ([("rate", "0.5")], "the values of rate must be a list, .* not '0.5'"),
         ([("rate", "[]")], "the values of rate must be a list"),
+        ([("seed", "1:2"), ("seed", "4:5")], "c90: seed is given twice; a list holds"),
         ([("seed", "3:1")], "the range 3:1 of seed is empty"),
         ([("sizes", "[[1], [0]]")], "c90: sizes must be a list of whole numbers from 1 up"),
     ],
