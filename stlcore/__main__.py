@@ -251,7 +251,7 @@ def _keep_surprises(page, paths: list[Path], seeds: str) -> None:
 
     found = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     origin = found[-1]["provenance"] | {
-        "commit": ", ".join(sorted({record["provenance"]["commit"] for record in found})),
+        "commit": "; ".join(sorted({record["provenance"]["commit"] for record in found})),
         "command": f"python -m stlcore sweep {page.name} -p seed {seeds} --keep",
     }
     counts = count_surprises(found).to_csv(index=False)

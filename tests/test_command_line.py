@@ -394,6 +394,11 @@ def test_a_word_that_is_no_such_value(project, name, word, message):
     assert str(caught.value) == message
 
 
+def test_a_parameter_that_is_given_twice(project):
+    with pytest.raises(UsageError, match="c90: seed is given twice"):
+        read_parameters(find_page("c90"), [("seed", "1"), ("rounds", "3"), ("seed", "2")])
+
+
 def test_a_file_of_the_readers_beside_the_output_is_not_lost(project, tree, capsys):
     own = project / "report.json"
     own.write_text('{"mine": 1}')

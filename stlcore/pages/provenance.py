@@ -72,7 +72,8 @@ def line(provenance: dict[str, Any]) -> str:
         f"<p>Parameters: {html.escape(settings)}.</p><p>Ran on {provenance['device']},"
         f" finished {provenance['finished']}, with {packages}.</p>"
         "<p>Again, in the root of the repository with its environment active: "
-        f"<code>{html.escape(provenance['command'])}</code></p></details>"
+        # The last digits depend on how many threads share a sum.
+        f"<code>OMP_NUM_THREADS=1 {html.escape(provenance['command'])}</code></p></details>"
     )
 
 

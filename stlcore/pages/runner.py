@@ -196,6 +196,8 @@ def read_parameters(page: NotebookPage, words: Iterable[tuple[str, str]]) -> dic
     """Values from words of the command line, each as its parameter's type has it."""
     given = {}
     for name, word in words:
+        if name in given:
+            raise UsageError(f"{page.name}: {name} is given twice")
         annotation, default = _annotation(page, name), page.parameters[name][1]
         try:
             given[name] = read_value(name, annotation, word, default)
@@ -298,11 +300,6 @@ def run_page(
     return record
 
 
-def _literal(path: Path) -> str:
-    """A path as papermill takes it, which would put parameters in place of names in braces."""
-    return str(path).replace("{", "{{").replace("}", "}}")
-
-
 def _this_python(scratch: Path) -> type[AsyncKernelManager]:
     """Starts kernels of the Python that runs this, whatever kernels the reader has installed.
 
@@ -367,6 +364,11 @@ def _check_beside(record: Path) -> None:
                 f"the record of the run would go to {record.name}, and that file is there and "
                 "no record: choose another name for the output"
             )
+
+
+def _literal(path: Path) -> str:
+    """A path as papermill takes it, which would put parameters in place of names in braces."""
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def _keep_failed(executed: Path, output: Path) -> str:

@@ -25,9 +25,16 @@ import pandas as pd
 
 from stlcore.lazy import extra
 from stlcore.pages import repository
+from stlcore.pages.parameters import Place
 from stlcore.pages.provenance import RECORD_MIME
 from stlcore.pages.repository import UsageError
-from stlcore.pages.runner import NotebookPage, check_parameters, complete_record, find_page
+from stlcore.pages.runner import (
+    NotebookPage,
+    check_parameters,
+    complete_record,
+    find_page,
+    read_parameters,
+)
 
 with extra("book"):
     from IPython.core.interactiveshell import InteractiveShell
@@ -56,7 +63,11 @@ def plan(page: NotebookPage, words: Iterable[tuple[str, str]]) -> dict[str, dict
     UsageError
         If a name is unknown or a value does not fit, before anything runs.
     """
-    values = {name: _values(page, name, word) for name, word in words}
+    values = {}
+    for name, word in words:
+        if name in values:
+            raise UsageError(f"{page.name}: {name} is given twice; a list holds all its values")
+        values[name] = _values(page, name, word)
     if not values:
         raise UsageError("a sweep needs values of a parameter: -p seed 1:100")
     runs = [dict(zip(values, chosen, strict=True)) for chosen in product(*values.values())]
@@ -79,6 +90,8 @@ def _values(page: NotebookPage, name: str, word: str) -> list[Any]:
         raise UsageError(
             f"the values of {name} must be a list, [0.1, 0.3] say, or a range, 1:100, not {word!r}"
         )
+    if page.parameters.get(name, (None,))[0] is Place:  # it means what it means to the caller
+        return [read_parameters(page, [(name, str(place))])[name] for place in found]
     return found
 
 

@@ -30,6 +30,7 @@ def test_every_combination_has_a_name_that_stays(project):
         ([("rate", "[1, 0]")], "c90: rate must be a number above 0, not 0"),
         ([("rate", "0.5")], "the values of rate must be a list, .* not '0.5'"),
         ([("rate", "[]")], "the values of rate must be a list"),
+        ([("seed", "1:2"), ("seed", "4:5")], "c90: seed is given twice; a list holds"),
         ([("seed", "3:1")], "the range 3:1 of seed is empty"),
         ([("sizes", "[[1], [0]]")], "c90: sizes must be a list of whole numbers from 1 up"),
     ],
@@ -37,6 +38,12 @@ def test_every_combination_has_a_name_that_stays(project):
 def test_a_plan_that_cannot_be(project, words, message):
     with pytest.raises(UsageError, match=message):
         plan(find_page("c90"), words)
+
+
+def test_a_path_means_what_it_means_to_the_caller(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    runs = plan(find_page("c13"), [("corpus", '["my texts", ""]')])
+    assert [run["corpus"] for run in runs.values()] == [str(tmp_path / "my texts"), ""]
 
 
 def test_a_folder_belongs_to_one_page(project, tmp_path):
