@@ -190,7 +190,11 @@ def _run(options) -> int:
     if surprising := [row["id"] for row in record["claims"] if row["surprising"]]:
         print(f"otherwise than the page expects: {', '.join(surprising)}")
     if options.keep:
-        results = {**record["results"], "claims": _verdicts(record)}
+        results = dict(record["results"])
+        if given == {"profile": "paper"}:
+            results["claims"] = _verdicts(record)
+        else:
+            print("no verdicts kept, which the book shows of a page's own paper profile alone")
         for path in keep_results(page, {**record, "results": results}):
             print(f"kept {path.relative_to(repository.ROOT)}")
     return 0

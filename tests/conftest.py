@@ -228,16 +228,16 @@ def remembered(ends, monkeypatch):
     execute = papermill.execute_notebook
 
     def recall(source, executed, parameters, **options):
-        run = source.read_text(encoding="utf-8"), json.dumps(parameters)
+        run = Path(source).read_text(encoding="utf-8"), json.dumps(parameters)
         if run not in ends:
             error = None
             try:
                 execute(source, executed, parameters, **options)
             except papermill.PapermillExecutionError as raised:
                 error = raised.args
-            ends[run] = executed.read_bytes(), error
+            ends[run] = Path(executed).read_bytes(), error
         notebook, error = ends[run]
-        executed.write_bytes(notebook)
+        Path(executed).write_bytes(notebook)
         if error:
             raise papermill.PapermillExecutionError(*error)
 

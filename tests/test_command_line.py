@@ -22,7 +22,7 @@ from stlcore.pages.page import read_result
 from stlcore.pages.repository import UsageError
 from stlcore.pages.runner import (
     THREADS,
-    _ThisPython,
+    _this_python,
     clear_workshops,
     find_page,
     read_parameters,
@@ -174,14 +174,10 @@ def test_run_with_other_parameters_and_keep(project, capsys, caplog):
     assert out[0].startswith("C-90: 1 of 1 claims reproduced in ")
     assert out[0].endswith(f" s -> {output}")
     assert out[1:] == [
+        "no verdicts kept, which the book shows of a page's own paper profile alone",
         "kept book/results/c90.values.csv",
         "kept book/results/c90.values.json",
-        "kept book/results/c90.claims.csv",
-        "kept book/results/c90.claims.json",
     ]
-    claims, origin = read_result("c90", "claims")
-    assert claims["verdict"].tolist()[0] == "reproduced"
-    assert origin["parameters"]["profile"] == "paper"
     assert sorted(os.listdir(output.parent)) == ["c90_tiny.ipynb", "c90_tiny.json"]
     frame, provenance = read_result("c90", "values")
     assert len(frame) == 9  # the paper profile's rounds
@@ -193,6 +189,19 @@ def test_run_with_other_parameters_and_keep(project, capsys, caplog):
         "rate": 0.001,
         "fail": "no",
     }
+
+
+def test_verdicts_are_kept_of_the_paper_profile_alone(project, executed, capsys, monkeypatch):
+    monkeypatch.setattr(stlcore.pages.runner, "run_page", lambda *_, **__: executed[0])
+    call(capsys, "run", "c90", "--keep")
+    call(capsys, "run", "c90", "--profile", "paper", "-p", "rate", "0.25", "--keep")
+    assert read_result("c90", "claims") is None
+    code, out, _ = call(capsys, "run", "c90", "--profile", "paper", "--keep")
+    assert code == 0
+    assert out[-1] == "kept book/results/c90.claims.json"
+    claims, origin = read_result("c90", "claims")
+    assert claims["verdict"].tolist()[0] == "reproduced"
+    assert origin == executed[0]["provenance"]
 
 
 def test_a_page_that_fails(project, remembered, capsys):
@@ -409,11 +418,12 @@ def test_a_file_of_the_readers_beside_the_output_is_not_lost(project, tree, caps
     assert tree(project) == before
 
 
-def test_a_page_keeps_to_one_thread_unless_told_otherwise(monkeypatch):
+def test_a_page_keeps_to_one_thread_unless_told_otherwise(tmp_path, monkeypatch):
     for name in THREADS:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    threads = _ThisPython().kernel_spec.env
+    given = _this_python(tmp_path)().kernel_spec.env
+    threads = {name: given[name] for name in THREADS}
     assert threads == {**dict.fromkeys(THREADS, "1"), "OMP_NUM_THREADS": "3"}
 
 
