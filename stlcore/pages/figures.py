@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtri
+from scipy.special import stdtrit
 
 from stlcore.lazy import extra
 
@@ -56,7 +56,8 @@ def mean_band(ax: Axes, rounds, values: np.ndarray, *, level: float = 0.95, **st
     values : ndarray, shape (T, repetitions)
         One column for each repetition.
     level : float
-        Pointwise level of the normal-theory band.
+        Pointwise level of the band, by Student's t: exact for normal values, and near the
+        level for others unless repetitions are few or the values very skew.
     **style
         Passed to ``ax.plot``.
 
@@ -66,7 +67,8 @@ def mean_band(ax: Axes, rounds, values: np.ndarray, *, level: float = 0.95, **st
         The line of the mean.
     """
     mean = values.mean(axis=1)
-    half = ndtri(0.5 + level / 2) * values.std(axis=1, ddof=1) / np.sqrt(values.shape[1])
+    count = values.shape[1]
+    half = stdtrit(count - 1, 0.5 + level / 2) * values.std(axis=1, ddof=1) / np.sqrt(count)
     (line,) = ax.plot(rounds, mean, **style)
     ax.fill_between(rounds, mean - half, mean + half, color=line.get_color(), alpha=0.25, lw=0)
     return line

@@ -42,7 +42,7 @@ def test_a_mean_its_band_and_the_exact_curve(ax):
     np.testing.assert_allclose(exact["y"], X**2)
     np.testing.assert_allclose((band["low"] + band["high"]) / 2, values.mean(axis=1))
     np.testing.assert_array_equal(band["x"], X)
-    half = 1.959964 * values.std(axis=1, ddof=1) / np.sqrt(3)
+    half = 4.302653 * values.std(axis=1, ddof=1) / np.sqrt(3)  # Student's t, 2 degrees
     np.testing.assert_allclose(band["high"] - band["low"], 2 * half, rtol=1e-6)
 
 
