@@ -473,7 +473,12 @@ def _tidy(notebook: Path) -> None:
 
 def _fill_in(cell: nbformat.NotebookNode) -> None:
     """Put the values of the run into the caption and the alt text of its figure."""
-    words = [o.data[WORDS_MIME] for o in cell.outputs if WORDS_MIME in o.get("data", {})]
+    words = [
+        # Jupyter hands numbers that are not finite over as words.
+        {k: float(v) if v in ("nan", "inf", "-inf") else v for k, v in o.data[WORDS_MIME].items()}
+        for o in cell.outputs
+        if WORDS_MIME in o.get("data", {})
+    ]
 
     def value(found: re.Match) -> str:
         try:

@@ -15,6 +15,7 @@ import pytest
 import stlcore.pages.runner
 from stlcore.pages.page import read_result
 from stlcore.pages.parameters import by_profile
+from stlcore.pages.provenance import WORDS_MIME
 from stlcore.pages.repository import ROOT
 from stlcore.pages.runner import (
     NotebookPage,
@@ -287,6 +288,16 @@ def test_a_page_is_parsed_once_and_everyone_has_a_copy(project):
     assert first == second
     first.cells[0].source = "changed"
     assert first != second == find_page("c90").notebook
+
+
+def test_a_number_that_is_not_finite_has_its_place_in_a_caption():
+    words = {"ratio": "nan", "name": "plots"}  # as a kernel hands them over
+    cell = nbformat.v4.new_code_cell(
+        outputs=[nbformat.v4.new_output("display_data", {WORDS_MIME: words})],
+        metadata={"mystnb": {"figure": {"caption": "[[ratio:.2f]] of [[name]]"}}},
+    )
+    stlcore.pages.runner._fill_in(cell)
+    assert cell.metadata["mystnb"]["figure"]["caption"] == "nan of plots"
 
 
 def test_a_run_that_surprises_can_be_kept(project, remembered):
