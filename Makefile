@@ -78,15 +78,12 @@ serve: env  ## the book at http://localhost:8000
 bench: env  ## the speed claims, with their peers in the same run
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(RUN) $(BIN)/python $$file || exit 1; done
 
-# An extra of jsonschema that nothing here asks for; where it is, jsonschema takes a second to
-# import, in every page that runs and once more in its kernel.
-SLOW := --no-emit-package rfc3987-syntax --no-emit-package lark
 LOCK := uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --quiet
 
 lock: env  ## the lock files again, from locks/*.in (needs uv)
 	$(LOCK) locks/core.in -o locks/core.txt
 	$(LOCK) locks/torch.in --constraints locks/core.txt -o locks/torch.txt
-	$(LOCK) locks/course.in --constraints locks/core.txt $(SLOW) -o locks/course.txt
+	$(LOCK) locks/course.in --constraints locks/core.txt -o locks/course.txt
 
 clean:  ## everything that was made, but not the environment
 	rm -rf _build book/notebooks book/claims.md book/claims.json book/front.svg runs .snakemake
