@@ -519,12 +519,15 @@ def executed_records() -> list[dict[str, Any]]:
 
 def imports(code: str) -> set[str]:
     """The stlcore modules that code imports, anywhere in it; a name in a module counts as one."""
-    found = set()
-    for node in ast.walk(ast.parse(code)):
+    found, ahead = set(), [ast.parse(code)]
+    while ahead:
+        node = ahead.pop()
         if isinstance(node, ast.ImportFrom) and node.module:
             found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
+        elif not isinstance(node, ast.expr):  # which are most of a text, and import nothing
+            ahead += ast.iter_child_nodes(node)
     return {name for name in found if name.split(".")[0] == "stlcore"}
 
 
@@ -535,6 +538,7 @@ def _imported_by(path: Path) -> list[Path]:
     return [found for name in names for found in _files(name)]
 
 
+@cache
 def _files(name: str) -> list[Path]:
     """The files that importing a name reads: those of the folders around it, and its own."""
     parts = name.split(".")
