@@ -112,6 +112,8 @@ def mean_score(values) -> float:
 
     Student's t of the hypothesis that the mean is 0, as the normal number with the same
     tail probability: the level is kept with few values too, if these are roughly normal.
+    Values that never vary, as those of two short loops may, say nothing of their error: 0,
+    which is no evidence for either side.
 
     Parameters
     ----------
@@ -121,14 +123,14 @@ def mean_score(values) -> float:
     Raises
     ------
     ValueError
-        With fewer than 2 values, a number that is not finite, or values that never vary.
+        With fewer than 2 values, or a number that is not finite.
     """
     values = np.asarray(values, dtype=float)
     if values.ndim != 1 or values.size < 2 or not np.all(np.isfinite(values)):
         raise ValueError("a standardised mean needs at least 2 finite numbers in one row")
     spread = values.std(ddof=1)
     if not spread > 0:
-        raise ValueError("the mean of values that never vary cannot be standardised")
+        return 0.0
     statistic = values.mean() / (spread / np.sqrt(values.size))
     return _as_normal(np.sign(statistic), student.sf(abs(statistic), values.size - 1))
 
@@ -137,7 +139,8 @@ def difference_score(first, second, *, streams: tuple[str, str]) -> float:
     """Standardised difference of the means of two small groups, for the same purpose.
 
     Welch's t, which lets the groups vary differently, as the normal number with the same
-    tail probability; positive where the first group has the larger mean.
+    tail probability; positive where the first group has the larger mean, and 0 where
+    neither group varies.
 
     Parameters
     ----------
@@ -150,8 +153,8 @@ def difference_score(first, second, *, streams: tuple[str, str]) -> float:
     Raises
     ------
     ValueError
-        If both groups come from one stream, with fewer than 2 values in a group, a number that
-        is not finite, or groups of which neither varies.
+        If both groups come from one stream, with fewer than 2 values in a group, or a number
+        that is not finite.
     """
     if streams[0] == streams[1]:
         raise ValueError(
@@ -162,7 +165,7 @@ def difference_score(first, second, *, streams: tuple[str, str]) -> float:
     if any(g.ndim != 1 or g.size < 2 or not np.all(np.isfinite(g)) for g in groups):
         raise ValueError("a standardised difference needs two rows of at least 2 finite numbers")
     if not any(np.ptp(group) > 0 for group in groups):
-        raise ValueError("the difference of values that never vary cannot be standardised")
+        return 0.0
     found = ttest_ind(*groups, equal_var=False)
     return _as_normal(np.sign(found.statistic), found.pvalue / 2)
 
