@@ -261,8 +261,9 @@ def tree_fixture():
 @pytest.fixture(scope="session")
 def browser():
     """Headless Chromium for all tests of this process, for there can be only one."""
-    found = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
-    chromium = next(found, None)
+    # The shell draws no window, so it takes a third less time to open a page.
+    names = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+    chromium = next(filter(None, map(shutil.which, names)), None)
     if chromium is None:
         pytest.skip("no Chromium on this machine")
     flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]

@@ -195,9 +195,12 @@ def print_on(browser, html, pdf, contents):
 def print_book(html, pdf):
     """Write the PDF of the book in a folder of HTML."""
     contents = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text(encoding="utf-8"))
-    found = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
-    if (chromium := next(found, None)) is None:
-        sys.exit("Chromium is needed to print the book (on Debian: apt-get install chromium)")
+    names = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+    if (chromium := next(filter(None, map(shutil.which, names)), None)) is None:
+        sys.exit(
+            "Chromium is needed to print the book (on Debian: apt-get install "
+            "chromium-headless-shell)"
+        )
     with sync_playwright() as playwright:
         flags = ["--no-sandbox", "--disable-gpu"]
         browser = playwright.chromium.launch(executable_path=chromium, args=flags)
