@@ -22,6 +22,7 @@ __getattr__, __all__ = hand_on(
         "response": [
             "Response",
             "from_vector",
+            "jackknife_score",
             "learner_response",
             "response_operators",
             "response_radius",

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtri, stdtr
 
 from stlcore.checks import check_count
 from stlcore.cycles import Cycle, full_synthetic
@@ -28,6 +29,7 @@ __all__ = [
     "Response",
     "from_vector",
     "jackknife",
+    "jackknife_score",
     "last_model",
     "learner_response",
     "response_operators",
@@ -257,6 +259,17 @@ def jackknife(
     halves = np.mean([statistic(every[::2]), statistic(every[1::2])], axis=0)
     error = np.sqrt((BLOCKS - 1) * without.var(axis=0))
     return value, error, np.abs(halves - value) / (np.sqrt(2) - 1)
+
+
+def jackknife_score(gap: float, standard_error: float) -> float:
+    """A gap in standard errors of :func:`jackknife`, for a comparison with normal numbers.
+
+    Student's t, since the error comes from a few groups, as the normal number with the same
+    tail probability.
+    """
+    t = gap / standard_error
+    tail = max(stdtr(BLOCKS - 1, -abs(t)), np.finfo(float).tiny)
+    return float(-np.sign(t) * ndtri(tail))
 
 
 def response_operators(

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from scipy.stats import norm
+from scipy.stats import t as student_t
 
 from stlcore.cycles import balanced, fixed_real, fresh_mixture
 from stlcore.learners.categorical import Categorical
@@ -26,7 +28,13 @@ from stlcore.stability.matrix_free import (
     settled_trajectory,
 )
 from stlcore.stability.replaced_example import plan_of, recursive_stability, summary
-from stlcore.stability.response import from_vector, learner_response, response_radius, to_vector
+from stlcore.stability.response import (
+    from_vector,
+    jackknife_score,
+    learner_response,
+    response_radius,
+    to_vector,
+)
 from stlcore.stability.smooth_loops import (
     logistic_loop,
     network_loop,
@@ -165,6 +173,12 @@ def test_the_error_of_a_noisy_radius_covers_the_truth():
     # K = rho I has one eigenvalue three times, the worst case; seeds are fixed.
     assert inside >= 34
     assert np.mean([found.error for found in runs]) < 0.1
+
+
+def test_a_score_of_a_jackknife_has_the_tail_of_students_t():
+    for gap in (-4.0, 0.0, 1.0, 12.0):
+        assert np.isclose(norm.sf(jackknife_score(gap, 2.0)), student_t.sf(gap / 2, 19))
+    assert jackknife_score(1.0, 1e-300) > 37  # an error of nothing is no accident
 
 
 def test_the_step_error_covers_a_curved_response():
