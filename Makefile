@@ -60,9 +60,7 @@ slides: pages  ## decks for reveal.js, without a network: make slides SLIDES="c0
 	$(BIN)/python -m stlcore slides $(SLIDES) -o _build/slides
 
 test: lint book  ## everything: unit tests, pages, the built book in a browser
-	@for name in chromium-headless-shell chromium chromium-browser google-chrome; do \
-	  command -v $$name >/dev/null && exit; done; echo "No Chromium found: the browser tests are \
-	left out (on Debian: apt-get install chromium-headless-shell)."
+	@$(BIN)/python workflow/chromium.py
 	$(RUN) $(BIN)/python -m pytest -n $(CORES) --dist worksteal
 
 lint: env  ## style

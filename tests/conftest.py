@@ -10,7 +10,7 @@ than 1e-3.
 from __future__ import annotations
 
 import json
-import shutil
+import sys
 import threading
 from contextlib import contextmanager
 from functools import partial
@@ -261,10 +261,10 @@ def tree_fixture():
 @pytest.fixture(scope="session")
 def browser():
     """Headless Chromium for all tests of this process, for there can be only one."""
-    # The shell draws no window, so it takes a third less time to open a page.
-    names = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-    chromium = next(filter(None, map(shutil.which, names)), None)
-    if chromium is None:
+    sys.path.append(str(stlcore.pages.repository.ROOT / "workflow"))
+    from chromium import find_chromium
+
+    if (chromium := find_chromium()) is None:
         pytest.skip("no Chromium on this machine")
     flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     with sync_playwright() as playwright:

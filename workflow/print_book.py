@@ -7,12 +7,12 @@ headings are its outline, solutions stand in an appendix.
 """
 
 import re
-import shutil
 import sys
 from pathlib import Path
 
 import yaml
 from bs4 import BeautifulSoup
+from chromium import INSTALL, find_chromium
 from pikepdf import ObjectStreamMode, Pdf, String
 from playwright.sync_api import sync_playwright
 
@@ -195,12 +195,8 @@ def print_on(browser, html, pdf, contents):
 def print_book(html, pdf):
     """Write the PDF of the book in a folder of HTML."""
     contents = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text(encoding="utf-8"))
-    names = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-    if (chromium := next(filter(None, map(shutil.which, names)), None)) is None:
-        sys.exit(
-            "Chromium is needed to print the book (on Debian: apt-get install "
-            "chromium-headless-shell)"
-        )
+    if (chromium := find_chromium()) is None:
+        sys.exit(f"Chromium is needed to print the book ({INSTALL})")
     with sync_playwright() as playwright:
         flags = ["--no-sandbox", "--disable-gpu"]
         browser = playwright.chromium.launch(executable_path=chromium, args=flags)
