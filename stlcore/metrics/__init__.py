@@ -13,6 +13,7 @@ __getattr__, __all__ = hand_on(
             "difference_score",
             "mean_score",
             "mean_square_test",
+            "student_score",
             "total_variation",
             "trapezoid",
             "wasserstein_atoms",

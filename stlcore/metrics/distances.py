@@ -17,6 +17,7 @@ __all__ = [
     "difference_score",
     "mean_score",
     "mean_square_test",
+    "student_score",
     "total_variation",
     "trapezoid",
     "wasserstein_atoms",
@@ -131,8 +132,20 @@ def mean_score(values) -> float:
     spread = values.std(ddof=1)
     if not spread > 0:
         return 0.0
-    statistic = values.mean() / (spread / np.sqrt(values.size))
-    return _as_normal(np.sign(statistic), student.sf(abs(statistic), values.size - 1))
+    return student_score(values.mean() / (spread / np.sqrt(values.size)), values.size - 1)
+
+
+def student_score(t: float, degrees: float) -> float:
+    """Student's t as the normal number with the same tail probability.
+
+    Parameters
+    ----------
+    t : float
+        A number divided by its standard error.
+    degrees : float
+        Degrees of freedom of that error.
+    """
+    return _as_normal(np.sign(t), student.sf(abs(t), degrees))
 
 
 def difference_score(first, second, *, streams: tuple[str, str]) -> float:

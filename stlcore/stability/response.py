@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtri, stdtr
 
 from stlcore.checks import check_count
 from stlcore.cycles import Cycle, full_synthetic
 from stlcore.learners.base import Learner
 from stlcore.loop import First, run
+from stlcore.metrics.distances import student_score
 from stlcore.theory.recursive_stability import critical_share
 
 __all__ = [
@@ -267,9 +267,7 @@ def jackknife_score(gap: float, standard_error: float) -> float:
     Student's t, since the error comes from a few groups, as the normal number with the same
     tail probability.
     """
-    t = gap / standard_error
-    tail = max(stdtr(BLOCKS - 1, -abs(t)), np.finfo(float).tiny)
-    return float(-np.sign(t) * ndtri(tail))
+    return student_score(gap / standard_error, BLOCKS - 1)
 
 
 def response_operators(

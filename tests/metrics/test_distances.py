@@ -12,6 +12,7 @@ from stlcore.metrics.distances import (
     difference_score,
     mean_score,
     mean_square_test,
+    student_score,
     total_variation,
 )
 from stlcore.streams import stream
@@ -304,6 +305,11 @@ def test_scores_stay_finite_where_the_tail_vanishes():
         == difference_score(values, -values, streams=TWO)
         == pytest.approx(37.5, abs=0.1)
     )
+
+
+def test_a_score_of_students_t_has_its_tail():
+    for t, degrees in ((-4.0, 3), (0.0, 19), (1.5, 400)):
+        assert norm.sf(student_score(t, degrees)) == pytest.approx(student.sf(t, degrees), rel=1e-9)
 
 
 def test_values_that_never_vary_are_no_evidence():
