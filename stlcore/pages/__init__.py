@@ -16,7 +16,7 @@ __getattr__, __all__ = hand_on(
     {
         "claims": ["Claim", "ClaimError", "Claims"],
         "exercise": ["agrees", "numbers"],
-        "figures": ["as_array", "exact_curve", "mean_band", "theme"],
+        "figures": ["as_array", "exact_curve", "mean_band", "plain_ticks", "theme"],
         "page": ["Page"],
         "parameters": [
             "AtLeast",

@@ -16,9 +16,11 @@ with extra("book"):
     import matplotlib.pyplot as plt
     import seaborn as sns
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.ticker import LogLocator, NullLocator
     from matplotlib_inline.backend_inline import set_matplotlib_formats
 
-__all__ = ["as_array", "exact_curve", "mean_band", "theme"]
+__all__ = ["as_array", "exact_curve", "mean_band", "plain_ticks", "theme"]
 
 
 def theme() -> None:
@@ -85,3 +87,12 @@ def exact_curve(ax: Axes, rounds, values, **style):
     style = {"label": f"_exact{after}", **style}
     (line,) = ax.plot(rounds, values, **{"color": "0.15", "ls": "--", "lw": 1.1, **style})
     return line
+
+
+def plain_ticks(axis: Axis) -> None:
+    """Label 1, 2 and 5 of every decade of a logarithmic axis, as plain numbers.
+
+    For an axis of a decade or two, where matplotlib names one power of ten or none.
+    """
+    axis.set(major_locator=LogLocator(10, (1, 2, 5)), major_formatter="{x:g}")
+    axis.set_minor_locator(NullLocator())
