@@ -8,6 +8,7 @@ from functools import cache
 from hashlib import sha256
 from importlib import resources
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import numpy as np
@@ -413,6 +414,30 @@ def test_a_chapter_in_the_browser(chapter, browser, readable, request):
     dressed(page, 1366, "light")
     assert grave(page, ALL if model else QUICK) == []
     request.config.cache.set(place, state)
+
+
+def test_a_chapter_of_which_a_part_has_changed_is_looked_at_again(tmp_path, monkeypatch):
+    files = {"a.html": '<img src="_images/b.svg">', "_images/b.svg": "<svg/>"}
+    files |= {"_static/c.css": "", "_static/d/e.js": ""}
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(sys.modules[__name__], "HTML", tmp_path)
+
+    def found(version="1"):
+        surroundings.cache_clear()
+        return digest("a", SimpleNamespace(version=version))
+
+    before = found()
+    assert found() == before
+    assert found(version="2") != before
+    for name, text in files.items():
+        (tmp_path / name).write_text(text + " ")
+        assert found() != before, name
+        (tmp_path / name).write_text(text)
+    (tmp_path / "_images" / "of_another_chapter.svg").write_text("<svg/>")
+    assert found() == before
+    surroundings.cache_clear()
 
 
 def luminance(colour):
