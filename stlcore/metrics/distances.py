@@ -80,7 +80,7 @@ def deviation_test(
     if not np.all(np.isfinite(samples)):
         raise ValueError("samples and expected means must be finite numbers")
     average, spread = samples.mean(axis=0), samples.std(axis=0, ddof=1)
-    if not np.all(spread > 0):
+    if not np.all(np.minimum(spread, np.ptp(samples, axis=0)) > 0):
         raise ValueError("a quantity that never varies cannot be tested; leave it out")
 
     # Standardised first, so that single precision is plenty for the resamples.
@@ -130,7 +130,7 @@ def mean_score(values) -> float:
     if values.ndim != 1 or values.size < 2 or not np.all(np.isfinite(values)):
         raise ValueError("a standardised mean needs at least 2 finite numbers in one row")
     spread = values.std(ddof=1)
-    if not spread > 0:
+    if not min(spread, np.ptp(values)) > 0:  # equal tenths have a spread, by rounding
         return 0.0
     return student_score(values.mean() / (spread / np.sqrt(values.size)), values.size - 1)
 

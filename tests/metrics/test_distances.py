@@ -157,6 +157,7 @@ def test_p_value_counts_resamples():
     [
         (np.random.default_rng(1).normal(size=(19, 2)), [0, 0], "at least 20 repetitions, not 19"),
         (np.ones((30, 2)), [1, 1], "a quantity that never varies cannot be tested"),
+        (np.full((30, 2), 0.1), [1, 1], "a quantity that never varies cannot be tested"),
         (
             np.column_stack([np.arange(30), np.ones(30)]),
             [15, 1],
@@ -314,6 +315,7 @@ def test_a_score_of_students_t_has_its_tail():
 
 def test_values_that_never_vary_are_no_evidence():
     assert mean_score([0.5, 0.5]) == difference_score([1.0, 1.0], [2.0, 2.0], streams=TWO) == 0.0
+    assert mean_score([0.1] * 3) == 0.0  # of which numpy's standard deviation is not 0
 
 
 @pytest.mark.parametrize(
