@@ -76,9 +76,11 @@ serve: env  ## the book at http://localhost:8000
 bench: env  ## the speed claims, with their peers in the same run
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(RUN) $(BIN)/python $$file || exit 1; done
 
-LOCK := uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --quiet
+# Without `env` before it: a lock that cannot be installed is mended here.
+LOCK = $(or $(wildcard $(BIN)/uv),uv) pip compile --universal --generate-hashes \
+  --python-version 3.11 --no-header --quiet
 
-lock: env  ## the lock files again, from locks/*.in (needs uv)
+lock:  ## the lock files again, from locks/*.in
 	$(LOCK) locks/core.in -o locks/core.txt
 	$(LOCK) locks/torch.in --constraints locks/core.txt -o locks/torch.txt
 	$(LOCK) locks/course.in --constraints locks/core.txt -o locks/course.txt

@@ -293,8 +293,8 @@ def run_page(
         record = complete_record(page, read_record(executed), _shown(executed))
         _tidy(executed)
         (workshop / "record.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+        os.replace(executed, output)  # the record comes last: to the pipeline it says "done"
         os.replace(workshop / "record.json", output.with_suffix(".json"))
-        os.replace(executed, output)
     finally:
         shutil.rmtree(workshop, ignore_errors=True)
     return record

@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import time
-from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
@@ -260,17 +259,15 @@ print(os.getpid())
 """
 
 
-@pytest.mark.skipif(
-    find_spec("snakemake_executor_plugin_cluster_generic") is None,
-    reason="needs snakemake-executor-plugin-cluster-generic",
-)
 def test_as_jobs_of_a_cluster(checkout, tmp_path):
     """A stand-in for sbatch; beside the pages lies one that runs on another machine."""
     code, said = done(start(checkout, "pages"))
     assert code == 0, said
-    alone = {n: json.loads(record_of(checkout, n).read_text("utf-8")) for n in ("c90", "c91")}
-    for name in alone:
-        record_of(checkout, name).unlink()
+    alone = json.loads(record_of(checkout, "c90").read_text("utf-8"))
+    record_of(checkout, "c90").unlink()
+    text = text_of(checkout, "c91")  # and one page fails
+    text.write_text(text.read_text("utf-8").replace('"<=", 1', '">=", 1'), encoding="utf-8")
+    older = record_of(checkout, "c91").with_suffix(".ipynb").read_bytes()
     beside = record_of(checkout, "c90").parent / f".c90_small.other{socket.gethostname()}.1.abc"
     beside.mkdir()
 
@@ -278,12 +275,16 @@ def test_as_jobs_of_a_cluster(checkout, tmp_path):
     sbatch.write_text(SBATCH.format(python=sys.executable, log=str(log)))
     sbatch.chmod(0o755)
     submit = f"{sbatch} --mem={{resources.mem_mb}} --time={{resources.runtime}}"
-    arguments = ["--executor", "cluster-generic", "--jobs", "2"]
+    arguments = ["--executor", "cluster-generic", "--jobs", "2", "--keep-going"]
     code, said = done(start(checkout, "pages", *arguments, "--cluster-generic-submit-cmd", submit))
-    assert code == 0, said
+    assert code == 1
+    assert "stlcore: c91_small failed with ClaimError: C-91.1 came out 'not rep" in said
     assert sorted(line.split()[0] for line in log.read_text().splitlines()) == ["--mem=3000"] * 2
     assert all("--time=30" in line for line in log.read_text().splitlines())
-    for name, record in alone.items():
-        found = json.loads(record_of(checkout, name).read_text(encoding="utf-8"))
-        assert found["claims"] == record["claims"]
+    found = json.loads(record_of(checkout, "c90").read_text(encoding="utf-8"))
+    assert found["claims"] == alone["claims"]
     assert beside.exists()
+    assert record_of(checkout, "c91").with_suffix(".ipynb").read_bytes() == older
+    code, said = done(start(checkout, "pages", "-n"))
+    assert code == 0, said
+    assert len(resources(said)) == 1, "the page that failed has still to run, and no other"
