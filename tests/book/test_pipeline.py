@@ -261,13 +261,14 @@ print(os.getpid())
 
 def test_as_jobs_of_a_cluster(checkout, tmp_path):
     """A stand-in for sbatch; beside the pages lies one that runs on another machine."""
-    code, said = done(start(checkout, "pages"))
+    code, said = done(start(checkout, record_of(Path(), "c90")))
     assert code == 0, said
     alone = json.loads(record_of(checkout, "c90").read_text("utf-8"))
+    older = record_of(checkout, "c90").with_suffix(".ipynb").read_bytes()
     record_of(checkout, "c90").unlink()
+    record_of(checkout, "c91").with_suffix(".ipynb").write_bytes(older)
     text = text_of(checkout, "c91")  # and one page fails
     text.write_text(text.read_text("utf-8").replace('"<=", 1', '">=", 1'), encoding="utf-8")
-    older = record_of(checkout, "c91").with_suffix(".ipynb").read_bytes()
     beside = record_of(checkout, "c90").parent / f".c90_small.other{socket.gethostname()}.1.abc"
     beside.mkdir()
 
