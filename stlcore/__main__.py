@@ -144,7 +144,9 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:  # a full disk, say; what was there before is still whole
-        print(f"stlcore: {error.strerror or error}: {error.filename or ''}", file=sys.stderr)
+        place = error.filename or getattr(options, "output", None)
+        where = f": {place}" if place else ""
+        print(f"stlcore: {error.strerror or error}{where}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

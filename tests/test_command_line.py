@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -562,6 +563,18 @@ def test_a_failure_is_told_where_its_notebook_cannot_be_kept(project, remembered
     assert code == 1
     assert err[0].endswith("the tiny page was told to fail")
     assert err[1].startswith("stlcore: the notebook as far as it came could not be kept")
+
+
+def test_a_full_disk_is_told_with_its_place(project, monkeypatch, capsys):
+    """The system does not say in which file it had no room."""
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(nbformat, "write", full)
+    said = "stlcore: No space left on device"
+    assert call(capsys, "run", "c90", "-o", "out/x.ipynb") == (1, [], [f"{said}: out/x.ipynb"])
+    assert call(capsys, "run", "c90") == (1, [], [said])
 
 
 def test_claims_are_listed_on_a_terminal_that_knows_few_letters(with_runs, monkeypatch):
