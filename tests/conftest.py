@@ -96,7 +96,7 @@ from stlcore.streams import stream
 
 profile: Profile = "quick"
 seed: Seed = 5  # root of every random stream
-rounds: Count = by_profile(quick=4, paper=9)
+rounds: Count = by_profile(4, 9)
 sizes: Counts = [1, 2]
 rate: Positive = 0.5
 fail: Text = "no"  # or error, claim, death

@@ -428,14 +428,18 @@ def test_a_page_keeps_to_one_thread_unless_told_otherwise(tmp_path, monkeypatch)
     assert threads == {**dict.fromkeys(THREADS, "1"), "OMP_NUM_THREADS": "3"}
 
 
-def test_a_page_that_papermill_runs_refuses_a_name_that_it_does_not_know(project, tmp_path):
-    """Papermill by itself only warns, and runs on the defaults."""
+def test_a_page_that_papermill_runs_refuses_a_name_that_it_does_not_know(project, tmp_path, caplog):
+    """Papermill by itself only warns, and runs on the defaults; of a right name it says nothing."""
+    caplog.set_level("WARNING", logger="papermill")
     source = tmp_path / "c90.ipynb"
     nbformat.write(find_page("c90").notebook, source)
     out = tmp_path / "out.ipynb"
     with pytest.raises(papermill.PapermillExecutionError, match="C-90 has no parameter 'round'; i"):
         papermill.execute_notebook(source, out, {"round": 3}, progress_bar=False)
+    assert "unknown parameter: round" in caplog.text
+    caplog.clear()
     papermill.execute_notebook(source, out, {"rounds": 3}, progress_bar=False)
+    assert caplog.text == ""
     assert read_record(out)["provenance"]["parameters"]["rounds"] == 3
 
 

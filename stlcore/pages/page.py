@@ -6,7 +6,7 @@ numeric results that outlive the run. A page begins with ::
     from stlcore.pages import Count, Page, Profile, Seed, by_profile
 
     profile: Profile = "quick"                       # the parameters cell
-    rounds: Count = by_profile(quick=50, paper=200)
+    rounds: Count = by_profile(50, 200)
 
     page = Page.start("C-02", globals())             # checks and fills them in
 

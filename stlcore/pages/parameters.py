@@ -68,19 +68,26 @@ class AtLeast:
         return Annotated[int, Rule(int, low, math.inf, f"a whole number from {low} up")]
 
 
-class Between:
-    """``Between[0, 1]``: a number strictly between the two."""
+def _in_parts(low: int, high: int, parts: int = 1) -> tuple[float, float]:
+    """Both ends as numbers: papermill reads no type with a decimal point."""
+    return (low, high) if parts == 1 else (low / parts, high / parts)
 
-    def __class_getitem__(cls, ends: tuple[float, float]) -> Any:
-        words = f"a number between {ends[0]} and {ends[1]}, neither of them"
-        return Annotated[float, Rule(float, *ends, words, low_open=True, high_open=True)]
+
+class Between:
+    """``Between[0, 1]``: a number strictly between; ``Between[5, 100, 100]``: .05 and 1."""
+
+    def __class_getitem__(cls, ends: tuple[int, ...]) -> Any:
+        low, high = _in_parts(*ends)
+        words = f"a number between {low:g} and {high:g}, neither of them"
+        return Annotated[float, Rule(float, low, high, words, low_open=True, high_open=True)]
 
 
 class Within:
-    """``Within[0.3, 1]``: a number from the one to the other, both among them."""
+    """``Within[3, 10, 10]``: a number from 3/10 to 10/10, both among them."""
 
-    def __class_getitem__(cls, ends: tuple[float, float]) -> Any:
-        return Annotated[float, Rule(float, *ends, f"a number in [{ends[0]}, {ends[1]}]")]
+    def __class_getitem__(cls, ends: tuple[int, ...]) -> Any:
+        low, high = _in_parts(*ends)
+        return Annotated[float, Rule(float, low, high, f"a number in [{low:g}, {high:g}]")]
 
 
 #: The annotations a parameters cell may use, by name.
@@ -186,7 +193,11 @@ def _read(rule: Rule, word: str) -> Any:
 
 @dataclass(frozen=True)
 class by_profile:
-    """A default that depends on the profile."""
+    """A default that depends on the profile: that of ``quick``, and that of ``paper``.
+
+    Written without their names, ``by_profile(50, 200)``: papermill reads no line with a second
+    equals sign, and would warn of parameters that it does not know.
+    """
 
     quick: Any
     paper: Any

@@ -60,8 +60,7 @@ __all__ = [
     "works_alone",
 ]
 
-# Papermill complains of parameters that it cannot read (`by_profile`), and says on stderr
-# what it also raises: the messages a user should see are ours.
+# Papermill says on stderr what it also raises: the messages a user should see are ours.
 logging.getLogger("papermill").setLevel(logging.CRITICAL)
 
 
@@ -124,14 +123,14 @@ class NotebookPage:
                 ) from None
             try:
                 default = (
-                    by_profile(**{k.arg: ast.literal_eval(k.value) for k in node.value.keywords})
+                    by_profile(*map(ast.literal_eval, node.value.args))
                     if isinstance(node.value, ast.Call)
                     else ast.literal_eval(node.value)
                 )
             except (TypeError, ValueError):
                 raise UsageError(
                     f"{self.path.name}: the default of '{node.target.id}' must be a plain value "
-                    "or by_profile(quick=..., paper=...)"
+                    "or by_profile(quick, paper)"
                 ) from None
             found[node.target.id] = (annotation, default)
         return found

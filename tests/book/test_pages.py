@@ -6,6 +6,7 @@ import ast
 import re
 
 import nbformat
+import papermill
 import pytest
 import yaml
 
@@ -258,6 +259,13 @@ def test_parameters_fit_and_say_what_they_are(page):
     for node in ast.parse(cell.source).body:
         statement = "\n".join(cell.source.splitlines()[node.lineno - 1 : node.end_lineno])
         assert re.search(r"#.*\w", statement), f"no comment on '{node.target.id}'"
+
+
+def test_papermill_knows_every_parameter(page):
+    """Else it warns of right names as it does of wrong ones."""
+    known = papermill.inspect_notebook(str(page.path.with_suffix(".ipynb")))
+    assert known.keys() == page.parameters.keys()
+    assert all(read["help"] for read in known.values())
 
 
 def test_parameters_are_used(page):

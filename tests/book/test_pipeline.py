@@ -43,7 +43,7 @@ from stlcore.streams import stream
 
 profile: Profile = "quick"
 seed: Seed = 5
-size: AtLeast[2] = by_profile(quick=4, paper=9)
+size: AtLeast[2] = by_profile(4, 9)
 ```
 
 ```{code-cell} ipython3

@@ -63,7 +63,7 @@ from stlcore.pages.provenance import line
         (Place, ["", "a/b"]),
         (AtLeast[20], [20, 21]),
         (Between[0, 1], [1e-300, 0.5]),
-        (Within[0.3, 1], [0.3, 0.5, 1]),
+        (Within[3, 10, 10], [0.3, 0.5, 1]),
         (Profile, ["quick", "paper"]),
     ],
 )
@@ -85,8 +85,9 @@ def test_values_that_fit(type_, values):
         (Text, "a text", [1, None, ["a"], True]),
         (Place, "the path of a file or folder", [1, None]),
         (AtLeast[20], "a whole number from 20 up", [19, 20.0, True]),
+        (Between[5, 100, 100], "a number between 0.05 and 1, neither of them", [0.05, 1]),
         (Between[0, 1], "a number between 0 and 1, neither of them", [0, 1, 1.5, np.nan, "0.5"]),
-        (Within[0.3, 1], "a number in [0.3, 1]", [0.29, 1.01, np.nan, "0.5"]),
+        (Within[3, 10, 10], "a number in [0.3, 1]", [0.29, 1.01, np.nan, "0.5"]),
         (Profile, "'quick' or 'paper'", ["slow", "", 1, None]),
     ],
 )
@@ -115,7 +116,7 @@ def test_a_path_means_what_it_means_to_the_caller(tmp_path, monkeypatch):
     monkeypatch.setattr(stlcore.pages.repository, "ROOT", root)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    default = by_profile(quick="docstrings", paper="movie_plots")
+    default = by_profile("docstrings", "movie_plots")
     for word, value in {
         "": "",
         "docstrings": "docstrings",
@@ -145,7 +146,7 @@ def namespace(**changes):
         },
         "profile": "quick",
         "seed": 7,
-        "rounds": by_profile(quick=50, paper=200),
+        "rounds": by_profile(50, 200),
         "share": 0.1,
         "helper": -5,
         **changes,
@@ -167,7 +168,7 @@ def test_a_given_value_beats_the_profile():
 
 
 def test_a_page_without_profiles_is_quick():
-    names = {"__annotations__": {"rounds": Count}, "rounds": by_profile(quick=1, paper=2)}
+    names = {"__annotations__": {"rounds": Count}, "rounds": by_profile(1, 2)}
     assert Page.start("C-02", names).parameters == {"rounds": 1}
     assert Page.start("C-02", {}).parameters == {}
 
@@ -176,7 +177,7 @@ def test_a_page_without_profiles_is_quick():
     ("changes", "message"),
     [
         ({"rounds": 0}, "rounds must be a whole number from 1 up, not 0"),
-        ({"rounds": by_profile(quick=1.5, paper=2)}, "rounds must be a whole number"),
+        ({"rounds": by_profile(1.5, 2)}, "rounds must be a whole number"),
         ({"share": 1.2}, r"share must be a number in \[0, 1\], not 1.2"),
         ({"profile": "slow"}, "profile must be 'quick' or 'paper', not 'slow'"),
         ({"profile": ["quick"]}, "profile must be 'quick' or 'paper'"),

@@ -87,7 +87,7 @@ def test_parameters_of_a_page(project):
     assert found == {
         "profile": "quick",
         "seed": 5,
-        "rounds": by_profile(quick=4, paper=9),
+        "rounds": by_profile(4, 9),
         "sizes": [1, 2],
         "rate": 0.5,
         "fail": "no",
@@ -133,7 +133,7 @@ def test_right_parameters_pass(project):
         ("rounds: list[int] = [3]", "every parameter needs a type of stlcore.pages"),
         ("rounds: Count = 10**3", "the default of 'rounds' must be a plain value"),
         ("rounds: Count", "the default of 'rounds' must be a plain value"),
-        ("rounds: Count = by_profile(quick=3)", "the default of 'rounds' must be a plain value"),
+        ("rounds: Count = by_profile(3)", "the default of 'rounds' must be a plain value"),
     ],
 )
 def test_a_parameters_cell_that_cannot_be_read(project, cell, message):
