@@ -277,6 +277,7 @@ def test_as_jobs_of_a_cluster(checkout, tmp_path):
     sbatch.chmod(0o755)
     submit = f"{sbatch} --mem={{resources.mem_mb}} --time={{resources.runtime}}"
     arguments = ["--executor", "cluster-generic", "--jobs", "2", "--keep-going"]
+    arguments += ["--seconds-between-status-checks", "1"]
     code, said = done(start(checkout, "pages", *arguments, "--cluster-generic-submit-cmd", submit))
     assert code == 1
     assert "stlcore: c91_small failed with ClaimError: C-91.1 came out 'not rep" in said
