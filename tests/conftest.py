@@ -9,6 +9,7 @@ than 1e-3.
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 import threading
@@ -60,6 +61,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let what takes longest go first, so that two workers come to an end together."""
     longest = ("test_pipeline", "test_interruption", "test_grading", "test_digits_page")
     items.sort(key=lambda item: item.path.stem not in longest)
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests stay in memory to the end: spare the garbage collection a look at them."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(name="follows", scope="session")
