@@ -70,11 +70,13 @@ def risk(shares, sizes, V, accumulate: bool = False) -> np.ndarray:
     weight = sizes / np.cumsum(sizes, axis=-1) if accumulate else np.ones(sizes.shape)
     shrink = (1 - shares * weight) ** 2 - weight**2 / sizes * (1 - shares) ** 2
     noise = weight**2 / sizes * V[..., None]
-    risks = np.empty(np.broadcast_shapes(shrink.shape, noise.shape))
-    risks[..., 0] = noise[..., 0]
-    for t in range(1, risks.shape[-1]):
-        risks[..., t] = shrink[..., t] * risks[..., t - 1] + noise[..., t]
-    return risks
+    shrink, noise = (np.moveaxis(a, -1, 0) for a in np.broadcast_arrays(shrink, noise))
+    if noise.ndim == 1:  # long sequences are ten times faster as Python's numbers
+        shrink, noise = shrink.tolist(), noise.tolist()
+    risks = [noise[0]]
+    for factor, added in zip(shrink[1:], noise[1:], strict=True):
+        risks.append(factor * risks[-1] + added)
+    return np.moveaxis(np.array(risks), 0, -1)
 
 
 def mean_inverse(size, kept):
