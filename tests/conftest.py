@@ -280,6 +280,23 @@ def browser():
         running.close()
 
 
+@pytest.fixture
+def once(request):
+    """A context for a look that is not taken again while its state, a digest, is the same.
+
+    It is remembered when the look has passed; ``pytest --cache-clear`` forgets.
+    """
+
+    @contextmanager
+    def looking(place: str, state: str):
+        if request.config.cache.get(place, None) == state:
+            pytest.skip("looked at before, and nothing of it has changed")
+        yield
+        request.config.cache.set(place, state)
+
+    return looking
+
+
 class Quiet(SimpleHTTPRequestHandler):
     """A server of files that reports nothing."""
 

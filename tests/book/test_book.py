@@ -328,10 +328,16 @@ def dressed(page, width, theme):
     page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
 
 
+#: Formulas that are stops for the Tab key although they do not scroll.
+NEEDLESS = """[...document.querySelectorAll('mjx-container[tabindex]')]
+    .filter(formula => formula.scrollWidth <= formula.clientWidth).length"""
+
+
 def look_on_a_desk(page):
     """Formulas, figures and references are there, and no piece of code is cut off."""
-    dressed(page, 1366, "light")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 1366
+    for width in (1280, 1366):
+        dressed(page, width, "light")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
     raw = page.evaluate(
         "[...document.querySelectorAll('.math')].filter(m => !m.querySelector('mjx-container'))"
         ".map(m => m.textContent)"
@@ -375,11 +381,7 @@ def look_on_a_phone(page, solutions):
             .filter(box => box.getBoundingClientRect().right > innerWidth + 1).length"""
     )
     assert too_wide == 0
-    needless = page.evaluate(
-        """() => [...document.querySelectorAll('mjx-container[tabindex]')]
-            .filter(formula => formula.scrollWidth <= formula.clientWidth).length"""
-    )
-    assert needless == 0
+    assert page.evaluate(NEEDLESS) == 0
     # Axis labels have 11 points, so this leaves them 8 pixels of the phone's own size.
     small = page.evaluate(
         """() => [...document.querySelectorAll('article figure img')]
@@ -390,30 +392,33 @@ def look_on_a_phone(page, solutions):
     assert small == []
 
 
+def look_without_eyes(page, rules):
+    """Nothing keeps a keyboard or a screen reader out: no grave finding, and no needless stop."""
+    dressed(page, 1366, "light")
+    assert grave(page, rules) == []
+    assert page.evaluate(NEEDLESS) == 0  # by now the page has seen its new width
+
+
 @pytest.mark.parametrize("chapter", chapters())
-def test_a_chapter_in_the_browser(chapter, browser, readable, request):
+def test_a_chapter_in_the_browser(chapter, browser, window, readable, once):
     """It asks nobody, makes no error, and can be read by everybody, on a desk and on a phone.
 
     A chapter that passed and of which nothing has changed is not looked at again.
     """
-    place, state = f"looked-at/{chapter.replace('/', '.')}", digest(chapter, browser)
-    if request.config.cache.get(place, None) == state:
-        pytest.skip("looked at before, and nothing of it has changed")
-    page, said = request.getfixturevalue("window")
-    said.clear()
-    load(page, chapter)
-    page.add_style_tag(content="* { transition: none !important }")  # a theme is there at once
-    assert [word for word in said if HARMLESS not in word] == []
-    assert page.locator("mjx-merror, [data-mjx-error]").count() == 0
+    page, said = window
     model = "/c02_" in chapter
-    if not model:
-        page.evaluate(THIN)
-    look_on_a_desk(page)
-    look_at_colours(page, model, readable)
-    look_on_a_phone(page, solutions=2 if chapter.startswith("notebooks/") else 0)
-    dressed(page, 1366, "light")
-    assert grave(page, ALL if model else QUICK) == []
-    request.config.cache.set(place, state)
+    with once(f"looked-at/{chapter.replace('/', '.')}", digest(chapter, browser)):
+        said.clear()
+        load(page, chapter)
+        page.add_style_tag(content="* { transition: none !important }")  # a theme is there at once
+        assert [word for word in said if HARMLESS not in word] == []
+        assert page.locator("mjx-merror, [data-mjx-error]").count() == 0
+        if not model:
+            page.evaluate(THIN)
+        look_on_a_desk(page)
+        look_at_colours(page, model, readable)
+        look_on_a_phone(page, solutions=2 if chapter.startswith("notebooks/") else 0)
+        look_without_eyes(page, ALL if model else QUICK)
 
 
 def test_a_chapter_of_which_a_part_has_changed_is_looked_at_again(tmp_path, monkeypatch):

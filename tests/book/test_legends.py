@@ -73,9 +73,7 @@ def sheet(browser):
 
 
 @pytest.mark.parametrize("name", [page.name for page in pages()])
-def test_no_legend_covers_a_line_and_captions_say_what_leaves_a_panel(
-    name, sheet, browser, request
-):
+def test_no_legend_covers_a_line_and_captions_say_what_leaves_a_panel(name, sheet, browser, once):
     """Figures that passed and have not changed are not looked at again."""
     figures = []
     for cell in nbformat.read(find_page(name).executed, 4).cells:
@@ -83,14 +81,11 @@ def test_no_legend_covers_a_line_and_captions_say_what_leaves_a_panel(
         caption = cell.metadata.get("mystnb", {}).get("figure", {}).get("caption", "")
         figures += [(caption, data["image/svg+xml"]) for data in drawn if caption]
     known = Path(__file__).read_text(encoding="utf-8"), browser.version, figures
-    place, state = f"legends/{name}", sha256(repr(known).encode()).hexdigest()
-    if request.config.cache.get(place, None) == state:
-        pytest.skip("looked at before, and nothing of it has changed")
-    for caption, svg in figures:
-        found = sheet(svg)
-        assert found["covered"] == [], caption
-        assert not found["leaves"] or re.search(r"\bleaves?\b", caption), caption
-    request.config.cache.set(place, state)
+    with once(f"legends/{name}", sha256(repr(known).encode()).hexdigest()):
+        for caption, svg in figures:
+            found = sheet(svg)
+            assert found["covered"] == [], caption
+            assert not found["leaves"] or re.search(r"\bleaves?\b", caption), caption
 
 
 @pytest.mark.parametrize(
