@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -76,12 +77,16 @@ def _mean_inverse_of_many(n: np.ndarray, q: np.ndarray) -> np.ndarray:
     From :math:`1/N=\sum_j(j-1)!/((N+1)\cdots(N+j))`, whose terms have means in closed
     form; the mean of term j + 1 is at most j / 200 times that of term j.
     """
-    term, total = 1 / ((n + 1) * q), np.zeros(n.shape)
-    for j in range(1, 16):
-        total += term
-        if not np.any(term > 1e-17 * total):  # no later term changes the sum
-            break
-        term = term * j / ((n + 1 + j) * q)
+    total = np.zeros(n.shape)
+    for start in range(0, n.size, 2**14):  # the larger the means, the fewer terms
+        part = slice(start, start + 2**14)
+        n_, q_ = n[part], q[part]
+        term = 1 / ((n_ + 1) * q_)
+        for j in range(1, 16):
+            total[part] += term
+            if not np.any(term > 1e-17 * total[part]):  # no later term changes the sum
+                break
+            term = term * j / ((n_ + 1 + j) * q_)
     return total
 
 
@@ -298,6 +303,12 @@ class Plan:
         )
 
 
+@lru_cache(maxsize=1)
+def _batches(plan: Plan, rounds: int) -> tuple[np.ndarray, np.ndarray]:
+    """Shares and sizes of a plan, of which `classify` asks for one after the other."""
+    return plan.batches(rounds)
+
+
 @dataclass(frozen=True)
 class _PlannedShare(Share):
     """The shares of a plan, for `classify`."""
@@ -308,7 +319,7 @@ class _PlannedShare(Share):
         """The plan has been checked."""
 
     def curve(self, rounds: int) -> np.ndarray:
-        return self.plan.batches(rounds)[0]
+        return _batches(self.plan, rounds)[0].copy()
 
     @property
     def growth(self) -> Growth:
@@ -331,7 +342,7 @@ class _PlannedSize(Size):
         """The plan has been checked."""
 
     def counts(self, rounds: int) -> np.ndarray:
-        return self.plan.batches(rounds)[1]
+        return _batches(self.plan, rounds)[1].copy()
 
     def values(self, rounds: int) -> np.ndarray:
         return self.counts(rounds)
