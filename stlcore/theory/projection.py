@@ -229,9 +229,10 @@ def stuck_share(family: GaussianShifts, truth: float, first: float) -> float:
         return (family.slope(of, first + 1e-4) - family.slope(of, first - 1e-4)) / 2e-4
 
     # Closer than this the ratio is nearly straight, so its end counts: the ratio of curvatures.
-    away = family.shifts[np.abs(family.shifts - first) > 0.1]
-    ratios = np.array([ratio(shift) for shift in away])
-    best = away[ratios.argmax()]
+    away = np.abs(family.shifts - first) > 0.1
+    gains = family.kl_curve(truth) - family.kl(truth, first)
+    ratios = -gains[away] / family.kl_curve(first)[away]
+    best = family.shifts[away][ratios.argmax()]
     found = minimize_scalar(
         lambda shift: -ratio(shift), bounds=(best - 0.05, best + 0.05), method="bounded"
     )
