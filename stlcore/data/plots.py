@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import itertools
 import json
 import lzma
 import os
@@ -21,6 +22,7 @@ __all__ = ["movie_plots"]
 HANDLE = "jrobischon/wikipedia-movie-plots"
 FILE = "wiki_movie_plots_deduped.csv"
 LONGEST = 1_000_000  # characters of a plot; more means a quotation mark that nobody closes
+END = "\0"  # a last line of its own, unless a quotation mark before it was never closed
 LICENCE = "Wikipedia text, CC BY-SA 4.0"
 HOW_TO_GET = (
     "get the movie plots (81 MB) on a machine with network access by "
@@ -129,7 +131,7 @@ def _text(file: Path) -> str:
 
 def _csv_rows(text: str, name: str) -> Iterator[tuple[int, str | None]]:
     """Line and plot of every row; None for the plot of a malformed one."""
-    reader = csv.reader(io.StringIO(text, newline=""))
+    reader = csv.reader(itertools.chain(io.StringIO(text, newline=""), [END]))
     head = next(reader)
     missing = [column for column in ("Title", "Plot") if column not in head]
     if missing:
@@ -139,8 +141,9 @@ def _csv_rows(text: str, name: str) -> Iterator[tuple[int, str | None]]:
         )
     plot = head.index("Plot")
     for line, row in _parsed(reader):
-        if row != []:  # a blank line
-            yield line, row[plot] if row is not None and len(row) == len(head) else None
+        if row not in ([], [END]):  # a blank line, or all that was to be read
+            whole = row is not None and len(row) == len(head) and not row[-1].endswith(END)
+            yield line, row[plot] if whole else None
 
 
 def _parsed(reader) -> Iterator[tuple[int, list[str] | None]]:

@@ -35,6 +35,7 @@ __all__ = [
     "Round",
     "Selects",
     "array_copies",
+    "array_of",
     "arrays_in",
     "gives_back",
     "same_array",
@@ -119,10 +120,19 @@ def arrays_in(value: Any, place: str = "") -> Iterator[tuple[str, np.ndarray]]:
         if isinstance(value, np.ndarray | np.generic | bool | int | float | complex | str):
             yield place, np.asarray(value)
         elif hasattr(value, "detach") and hasattr(value, "cpu"):  # a tensor, without loading torch
-            yield place, value.detach().cpu().numpy()
+            yield place, array_of(value)
         elif id(value) not in seen and not isinstance(value, type):
             seen.add(id(value))
             ahead += [(f"{place}.{key}", part) for key, part in _parts(value)][::-1]
+
+
+def array_of(tensor: Any) -> np.ndarray:
+    """What a tensor holds; types that NumPy lacks, bfloat16 say, exactly in single precision."""
+    tensor = tensor.detach().cpu()
+    try:
+        return tensor.numpy()
+    except TypeError:
+        return tensor.float().numpy()
 
 
 def array_copies(value: Any) -> dict[str, np.ndarray]:

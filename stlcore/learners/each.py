@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from stlcore.learners.base import Diverged, Origin, Round, arrays_in, wants
+from stlcore.learners.base import Diverged, Origin, Round, array_of, arrays_in, wants
 
 __all__ = ["Each", "Items", "Sources"]
 
@@ -372,7 +372,7 @@ def _packed(value: Any, place: str) -> dict[str, np.ndarray]:
     if value is None:
         return {f"{place}/0": np.zeros(0)}
     if hasattr(value, "state_dict"):
-        weights = {key: part.detach().cpu().numpy() for key, part in value.state_dict().items()}
+        weights = {key: array_of(part) for key, part in value.state_dict().items()}
         return {f"{place}/w": np.array(value.training), **_packed(weights, f"{place}.w")}
     if isinstance(value, list) and value and all(map(_is_text, value)):
         coded = [text.encode("utf-8", "surrogatepass") for text in value]

@@ -125,6 +125,17 @@ def test_malformed_rows_are_counted_and_skipped(write, row, line):
     assert "1 malformed rows left out" in corpus.source
 
 
+@pytest.mark.parametrize("end", ["", "\r\n"])
+def test_a_last_plot_that_is_cut_inside_its_quotes_is_no_plot(write, end):
+    """Half a download: the file ends in the middle of a plot."""
+    whole = kaggle(["One.", "Two.", "Three parts,\r\nof which two are left."])
+    assert movie_plots(write("b.csv", whole.removesuffix("\r\n") + end)).documents[2:]
+    cut = whole[: whole.index(" which")]
+    with pytest.warns(UserWarning, match="1 malformed rows left out, first on line 4"):
+        corpus = movie_plots(write("a.csv", cut + end))
+    assert corpus.documents == ("One.", "Two.")
+
+
 @pytest.mark.parametrize(
     "row", ["{", "[1]", "null", '{"title": "A"}', '{"title": "A", "text": 5}', '{"text": "B."}']
 )

@@ -441,6 +441,27 @@ def test_networks_go_through_a_checkpoint(tmp_path):
     assert not whole["training"].any()
 
 
+def test_a_network_of_a_type_that_numpy_lacks_goes_through_a_checkpoint():
+    def tuned(items, previous):
+        mean = torch.tensor(items.mean(), dtype=torch.bfloat16)
+        network = blank()
+        torch.nn.init.constant_(network.weight, mean)
+        return network
+
+    def blank():
+        return torch.nn.Linear(1, 1, bias=False, dtype=torch.bfloat16)
+
+    def write(network, count, rng):
+        return network.weight.item() + rng.standard_normal(count)
+
+    learner = normal(fit=tuned, draw=write, track=lambda n: {"w": n.weight.item()}, blank=blank)
+    assert check_learner(learner) == []
+    model = learner.fit(learner.given(np.arange(7) / 3), None, Round(1, stream(1)))
+    (again,) = learner.unpack(learner.pack(model))
+    assert again.weight.dtype == torch.bfloat16
+    assert torch.equal(again.weight, model[0].weight)
+
+
 def test_without_a_blank_network_a_checkpoint_says_what_is_missing(tmp_path):
     with pytest.raises(TypeError, match=r"to keep a Net in a checkpoint, Each needs blank="):
         run(networks(), full_synthetic(), 5, 2, 1, stream(1), checkpoint=tmp_path)
