@@ -85,12 +85,16 @@ def find_target(root: Path, label: str) -> Target | None:
     if document.is_file():
         return Target("", "", _title(document.read_text(encoding="utf-8")))
     # A label names its page, so that most references need that page only, and not all.
-    pages = sorted((root / "notebooks").glob("*/*.md"))
     named = re.split(r"[-_]", label)
-    for path in sorted(pages, key=lambda path: path.stem.split("_")[0] not in named):
+    for path in sorted(_pages(root), key=lambda path: path.stem.split("_")[0] not in named):
         if label in (known := _targets_of(path)):
             return known[label]
     return None
+
+
+@cache
+def _pages(root: Path) -> list[Path]:
+    return sorted((root / "notebooks").glob("*/*.md"))
 
 
 def _title(text: str) -> str:
