@@ -210,6 +210,7 @@ def test_a_downloaded_notebook_fetches_the_package_and_runs(tmp_path, elsewhere,
     place = {"metadata": {"path": str(tmp_path)}}
     NotebookClient(notebook, kernel_name="elsewhere", resources=place).execute()
     assert (tmp_path / "stlcore-book" / "stlcore").is_dir()
+    assert list(elsewhere.parents[1].glob("lib/python*/site-packages/stlcore-*.dist-info"))
     shown = str([cell.get("outputs") for cell in notebook.cells])
     assert f"commit {commit[:10]}" in shown
     assert "C-02.1" in shown

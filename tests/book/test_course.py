@@ -19,7 +19,7 @@ from nbclient import NotebookClient
 
 from stlcore.pages.course import build_course, read_plan
 from stlcore.pages.exercise import agrees, numbers
-from stlcore.pages.plain import BLANK, DIRECTIVE, OPTION, plain
+from stlcore.pages.plain import BLANK, DIRECTIVE, OPTION, Target, find_target, plain
 from stlcore.pages.repository import ROOT, UsageError
 from stlcore.pages.runner import NotebookPage, find_page, pages
 from stlcore.pages.versions import (
@@ -112,6 +112,14 @@ def test_an_unknown_role_is_a_mistake():
     cell = nbformat.v4.new_markdown_cell("{magic}`x`")
     with pytest.raises(ValueError, match="the role 'magic' has no plain form"):
         plain(nbformat.v4.new_notebook(cells=[cell]), "C-02")
+
+
+def test_a_label_is_found_on_a_page_that_it_does_not_name(project):
+    page = project / "notebooks" / "contamination" / "c92_other.md"
+    page.write_text("# Title\n\n(here)=\n## There\n")
+    assert find_target(project, "here") == Target("C-92", "“There”")
+    assert find_target(project, "fig-c90") == Target("C-90", "Figure 1")
+    assert find_target(project, "fig-c93") is None
 
 
 # --- Student versions ------------------------------------------------------------------------
