@@ -12,8 +12,8 @@ import pytest
 from stlcore.pages.course import build_course
 from stlcore.pages.repository import ROOT
 
-PAGES = ("a01", "n06")
-PLAN = "title: Two pages\nlessons:\n  - {title: All, pages: [a01, n06]}\n"
+PAGES = ("c02", "n06")
+PLAN = "title: Two pages\nlessons:\n  - {title: All, pages: [c02, n06]}\n"
 
 
 @pytest.fixture(scope="module")
