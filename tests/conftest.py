@@ -5,6 +5,9 @@ answer each time. What its seed could have done is stated where it is used: a
 statistical test names its false-alarm rate, the probability that it fails
 although the code is right. Over all tests of the folder these rates sum to less
 than 1e-3.
+
+Packages are imported where they are used: before its workers start, pytest reads this file by
+itself, and the workers wait.
 """
 
 from __future__ import annotations
@@ -18,16 +21,10 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
-from playwright.sync_api import sync_playwright
-from scipy.stats import norm
 
 import stlcore.pages.repository
-from stlcore.metrics.distances import deviation_test
-from stlcore.pages.runner import find_page, papermill, run_page
-from stlcore.streams import stream
 
 settings.register_profile(
     "stlcore",
@@ -42,7 +39,7 @@ settings.load_profile("stlcore")
 LEVEL = 1e-7
 
 
-def follows(samples: np.ndarray, expected: np.ndarray) -> bool:
+def follows(samples, expected) -> bool:
     """Whether the means of the columns may be ``expected``, at a false-alarm rate of 1e-6.
 
     The largest studentised deviation is held against the normal quantile for
@@ -51,6 +48,12 @@ def follows(samples: np.ndarray, expected: np.ndarray) -> bool:
     of 10. (The bootstrap p-value of `deviation_test` cannot reach 1e-6 with
     fewer than a million resamples.)
     """
+    import numpy as np
+    from scipy.stats import norm
+
+    from stlcore.metrics.distances import deviation_test
+    from stlcore.streams import stream
+
     samples = np.asarray(samples, dtype=float)
     assert len(samples) >= 4000, "too few repetitions for the stated level"
     result = deviation_test(samples, stream(0, "unused"), resamples=1)(expected)
@@ -214,6 +217,8 @@ def project(tmp_path, monkeypatch):
 @pytest.fixture(scope="session")
 def executed(tmp_path_factory):
     """The tiny page, run once: its record and the folder with notebook and record."""
+    from stlcore.pages.runner import find_page, run_page
+
     with pytest.MonkeyPatch.context() as patch:
         root = put_in(tmp_path_factory.mktemp("executed"), patch)
         folder = root / "book" / "notebooks" / "contamination"
@@ -232,6 +237,8 @@ def remembered(ends, monkeypatch):
 
     Its kernel is the slow part: five seconds for a page that takes none.
     """
+    import papermill
+
     execute = papermill.execute_notebook
 
     def recall(source, executed, parameters, **options):
@@ -268,6 +275,8 @@ def tree_fixture():
 @pytest.fixture(scope="session")
 def browser():
     """Headless Chromium for all tests of this process, for there can be only one."""
+    from playwright.sync_api import sync_playwright
+
     sys.path.append(str(stlcore.pages.repository.ROOT / "workflow"))
     from chromium import find_chromium
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from urllib.parse import quote, urlencode
 
 import yaml
-from front_figure import draw
 from sphinx.errors import ExtensionError
 
 from stlcore.pages.runner import find_page
@@ -129,6 +128,8 @@ def write(app, error):
     """Write the site's map, and the front figure in a format that previews can show."""
     site = app.config.address["site"]
     if error is None and site and app.builder.format == "html":
+        from front_figure import draw  # with Matplotlib, which takes seconds to import
+
         draw(Path(app.outdir, "front.png"))
         entries = "".join(
             f"<url><loc>{site}{docname}.html</loc></url>\n"

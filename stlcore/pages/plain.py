@@ -18,13 +18,13 @@ from pathlib import Path
 
 from stlcore.lazy import extra
 from stlcore.pages import repository
+from stlcore.pages.runner import NotebookPage
 from stlcore.pages.sources import read_sources
 
 with extra("book"):
-    import jupytext
     import nbformat
 
-__all__ = ["BLANK", "DIRECTIVE", "Target", "glued", "plain", "targets"]
+__all__ = ["BLANK", "DIRECTIVE", "Target", "find_target", "glued", "plain"]
 
 #: Stands where a value is to be read off.
 BLANK = "____"
@@ -70,19 +70,31 @@ def page_id(path: Path) -> str:
     return f"{found[1].upper()}-{found[2]}" if found else ""
 
 
-def targets() -> dict[str, Target]:
-    """Every label of the pages, and every document by the end of its name."""
-    return _targets(repository.ROOT)
+@cache
+def find_target(root: Path, label: str) -> Target | None:
+    """What has a label, or is the document with this name; None if nothing is.
+
+    Parameters
+    ----------
+    root : Path
+        The repository.
+    label : str
+        A label, or the last part of a document's path.
+    """
+    document = root / "book" / f"{label}.md"
+    if document.is_file():
+        return Target("", "", _title(document.read_text(encoding="utf-8")))
+    # A label names its page, so that most references need that page only, and not all.
+    named = re.split(r"[-_]", label)
+    for path in sorted(_pages(root), key=lambda path: path.stem.split("_")[0] not in named):
+        if label in (known := _targets_of(path)):
+            return known[label]
+    return None
 
 
 @cache
-def _targets(root: Path) -> dict[str, Target]:
-    found = {}
-    for path in sorted((root / "notebooks").glob("*/*.md")):
-        found |= _targets_of(path)
-    for path in (root / "book").glob("*.md"):
-        found[path.stem] = Target("", "", _title(path.read_text(encoding="utf-8")))
-    return found
+def _pages(root: Path) -> list[Path]:
+    return sorted((root / "notebooks").glob("*/*.md"))
 
 
 def _title(text: str) -> str:
@@ -90,8 +102,9 @@ def _title(text: str) -> str:
     return found[1].strip() if found else ""
 
 
+@cache
 def _targets_of(path: Path) -> dict[str, Target]:
-    notebook, page = jupytext.read(path), page_id(path)
+    notebook, page = NotebookPage(path).notebook, page_id(path)
     prose = "\n\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
     found = {path.stem: Target(page, "", _title(prose))}
     numbers: dict[str, int] = {}
@@ -210,10 +223,10 @@ class _Text:
 
     def refer(self, label: str) -> str:
         """What a label is called here."""
-        known = targets()
-        if label not in known:
+        target = find_target(repository.ROOT, label)
+        if target is None:
             raise ValueError(f"{self.page}: nothing has the label '{label}'")
-        return known[label].seen_from(self.page)
+        return target.seen_from(self.page)
 
     def _directive(self, found: re.Match) -> str:
         _, kind, argument, body = found.groups()

@@ -580,5 +580,5 @@ def sources(page: NotebookPage) -> list[Path]:
 def pair(page: NotebookPage) -> dict[Path, str]:
     """What the page's two files must hold: its text in jupytext's own form, and its twin."""
     text = jupytext.writes(page.notebook, fmt="md:myst")
-    twin = nbformat.writes(_numbered(jupytext.reads(text, fmt="md:myst"))) + "\n"
+    twin = nbformat.writes(_parsed(text, page.path.suffix)) + "\n"
     return {page.path: text, page.path.with_suffix(".ipynb"): twin}

@@ -335,20 +335,22 @@ def _answers(found: re.Match) -> bool:
 def _with_places(text: str, name: str, coded: list[str], answer) -> list:
     """Markdown cells of a text, each solution in words replaced by a place for the answer."""
     made, end = [], 0
+
+    def place(words: str, label: str = "") -> None:
+        # Without nbformat's check of each cell: it is slow, and writing checks the notebook.
+        cell = {"cell_type": "markdown", "source": words}
+        cell["id"] = label or f"{name}-{len(text)}-{len(made)}"
+        cell["metadata"] = {"exercise": label} if label else {}
+        made.append(nbformat.from_dict(cell))
+
     for found in DIRECTIVE.finditer(text):
         if found[2] != "solution":
             continue
-        made.append(nbformat.v4.new_markdown_cell(text[end : found.start()]))
+        place(text[end : found.start()])
         end, label = found.end(), found[3].strip()
         if label not in coded:
-            words = answer(label, OPTION.sub("", found[4]).strip())
-            place = nbformat.v4.new_markdown_cell(words, metadata={"exercise": label})
-            place["id"] = label
-            made.append(place)
-    made.append(nbformat.v4.new_markdown_cell(text[end:]))
-    for number, cell in enumerate(made):
-        if "exercise" not in cell.metadata:
-            cell["id"] = f"{name}-{len(text)}-{number}"
+            place(answer(label, OPTION.sub("", found[4]).strip()), label)
+    place(text[end:])
     return made
 
 
@@ -368,7 +370,8 @@ def _needed(cells: list, doubtful: list) -> list:
     return kept[::-1]
 
 
-def names(code: str) -> tuple[set[str], set[str]]:
+@cache
+def names(code: str) -> tuple[frozenset[str], frozenset[str]]:
     """The names that a cell binds for later cells, and those that it takes from elsewhere.
 
     A name that is bound in the cell itself counts as its own, before it is bound, too.
@@ -381,4 +384,4 @@ def names(code: str) -> tuple[set[str], set[str]]:
         table = inner.pop()
         loaded |= {s.get_name() for s in table.get_symbols() if s.is_global()}
         inner += table.get_children()
-    return bound, loaded - bound - set(dir(builtins))
+    return frozenset(bound), frozenset(loaded - bound - set(dir(builtins)))

@@ -1,5 +1,6 @@
 """Where the book is published, and what follows from it: in a tiny book of two pages."""
 
+import json
 import os
 import re
 import subprocess
@@ -12,6 +13,7 @@ from types import SimpleNamespace
 import nbformat
 import pytest
 import yaml
+from nbclient import NotebookClient
 from sphinx.errors import ExtensionError
 
 from stlcore.pages import provenance
@@ -31,7 +33,10 @@ EXAMPLE = {
 NOWHERE = {"repository": "", "branch": "main", "site": ""}
 
 
-OWN = ["address", "downloads", "figure_numbers", "page_head", "page_numbers", "symbols"]
+OWN = [
+    *("address", "downloads", "exercise_info", "figure_numbers", "page_head", "page_numbers"),
+    "symbols",
+]
 
 
 def build(folder: Path, address: dict) -> Path:
@@ -54,14 +59,14 @@ def build(folder: Path, address: dict) -> Path:
     (folder / f"{PAGE}.md").parent.mkdir(parents=True)
     (folder / f"{PAGE}.md").write_text(
         f"# C-02 · One risk\n\nSee {{prf:ref}}`thm`.\n\n{theorem}\n"
-        "```{exercise}\n:label: ex\n\nDo it.\n```\n\n"
+        "```{exercise}\n:label: ex-c02-first\n\nDo it.\n```\n\n"
         "```{figure} a.svg\n:name: fig-c02\n:alt: a\n\nA figure\n```\n\n"
         f"```{{raw}} html\n{provenance.line(origin)}\n```\n"
     )
     (folder / "notebooks/contamination/a.svg").write_text(
         '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'
     )
-    command = [sys.executable, "-m", "sphinx", "-q", folder, folder / "out"]
+    command = [sys.executable, "-m", "sphinx", "-W", "-q", folder, folder / "out"]
     subprocess.run(command, check=True)
     return folder / "out"
 
@@ -152,6 +157,14 @@ def test_boxes_carry_the_id_of_their_page_and_its_symbols_stand_below_the_title(
     assert "Marks and verdicts" not in front
 
 
+def test_an_exercise_says_what_it_is(tiny):
+    html = (tiny[0] / f"{PAGE}.html").read_text(encoding="utf-8")
+    assert (
+        '<p><span class="level">★☆☆</span> <em>Proof, level 1, 10 minutes, 2 points.</em></p>\n'
+        "<p>Do it.</p>"
+    ) in html
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -177,25 +190,28 @@ def elsewhere(tmp_path):
     return tmp_path / "env" / "bin" / "python"
 
 
-def test_a_downloaded_notebook_fetches_the_package_and_runs(tmp_path, elsewhere):
+def test_a_downloaded_notebook_fetches_the_package_and_runs(tmp_path, elsewhere, monkeypatch):
     """As on Colab, with a clone of this repository in place of the address."""
     if not (ROOT / ".git").exists():
         pytest.skip("needs the repository, not a copy of its files")
     commit = ["git", "-C", ROOT, "rev-parse", "HEAD"]
     commit = subprocess.run(commit, check=True, capture_output=True, text=True).stdout.strip()
-    nbformat.write(readers_version(find_page("c02"), ROOT, commit), tmp_path / "c02.ipynb")
+    notebook = readers_version(find_page("c02"), ROOT, commit)
+    kernel = tmp_path / "kernels" / "elsewhere"
+    kernel.mkdir(parents=True)
+    start = {"argv": [str(elsewhere), "-m", "ipykernel_launcher", "-f", "{connection_file}"]}
+    (kernel / "kernel.json").write_text(json.dumps(start | {"display_name": "", "language": ""}))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    monkeypatch.setenv("PATH", str(elsewhere.parent), prepend=os.pathsep)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
     # Nothing is to come from elsewhere, whatever there is in the environment of this test.
-    offline = {"PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0"}
-    kept = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    path = f"{elsewhere.parent}{os.pathsep}{os.environ['PATH']}"
-    subprocess.run(
-        [elsewhere, "-m", "papermill", "-k", "python3", "c02.ipynb", "out.ipynb"],
-        **{"cwd": tmp_path, "env": {**kept, **offline, "PATH": path}, "check": True},
-        **{"capture_output": True},
-    )
+    for name, value in (("NO_INDEX", "1"), ("NO_DEPS", "1"), ("NO_BUILD_ISOLATION", "0")):
+        monkeypatch.setenv(f"PIP_{name}", value)
+    place = {"metadata": {"path": str(tmp_path)}}
+    NotebookClient(notebook, kernel_name="elsewhere", resources=place).execute()
     assert (tmp_path / "stlcore-book" / "stlcore").is_dir()
-    run = nbformat.read(tmp_path / "out.ipynb", as_version=4)
-    shown = str([cell.get("outputs") for cell in run.cells])
+    assert list(elsewhere.parents[1].glob("lib/python*/site-packages/stlcore-*.dist-info"))
+    shown = str([cell.get("outputs") for cell in notebook.cells])
     assert f"commit {commit[:10]}" in shown
     assert "C-02.1" in shown
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 
 import nbformat
 import papermill
@@ -62,6 +63,7 @@ def code_cells(page):
     return [cell for cell in page.notebook.cells if cell.cell_type == "code"]
 
 
+@cache
 def prose(page) -> str:
     return "\n\n".join(c.source for c in page.notebook.cells if c.cell_type == "markdown")
 
@@ -88,14 +90,27 @@ def option(body: str, name: str) -> str | None:
     return found.group(1) if found else None
 
 
+@cache
+def trees(page) -> list[ast.Module]:
+    """The code of every code cell, read once for all tests."""
+    return [ast.parse(cell.source) for cell in code_cells(page)]
+
+
+@cache
+def all_calls(page) -> list[tuple[int, ast.Call, str]]:
+    """Number of the code cell, node and full name of every call."""
+    return [
+        (number, node, ast.unparse(node.func))
+        for number, tree in enumerate(trees(page))
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+    ]
+
+
 def calls(page, name: str) -> list[tuple[int, ast.Call]]:
     """Number of the code cell and node of every call of ``name``, such as ``claims.check``."""
-    return [
-        (number, node)
-        for number, cell in enumerate(code_cells(page))
-        for node in ast.walk(ast.parse(cell.source))
-        if isinstance(node, ast.Call) and re.search(rf"(^|\.){name}$", ast.unparse(node.func))
-    ]
+    pattern = re.compile(rf"(^|\.){name}$")
+    return [(number, node) for number, node, full in all_calls(page) if pattern.search(full)]
 
 
 def is_shown(cell) -> bool:
@@ -269,8 +284,9 @@ def test_papermill_knows_every_parameter(page):
 
 
 def test_parameters_are_used(page):
-    (cell,) = (c for c in code_cells(page) if "parameters" in c.metadata.get("tags", []))
-    others = [ast.parse(c.source) for c in code_cells(page) if c is not cell]
+    pairs = zip(code_cells(page), trees(page), strict=True)
+    others = [tree for cell, tree in pairs if "parameters" not in cell.metadata.get("tags", [])]
+    assert len(others) == len(trees(page)) - 1
     names = {n.id for tree in others for n in ast.walk(tree) if isinstance(n, ast.Name)}
     assert set(page.parameters) - {"profile"} <= names
 
@@ -361,8 +377,8 @@ def called(expression: ast.AST, unpacked: dict[str, str]) -> set[str]:
 def test_the_two_sides_of_a_claim_come_from_two_calls(page):
     unpacked = {
         name.id: ast.unparse(node.value)
-        for cell in code_cells(page)
-        for node in ast.parse(cell.source).body
+        for tree in trees(page)
+        for node in tree.body
         if isinstance(node, ast.Assign)
         and isinstance(node.value, ast.Call)
         and not ast.unparse(node.value.func).startswith("np.")
@@ -384,7 +400,7 @@ def test_no_cell_is_empty(page):
 def test_nothing_is_claimed_after_the_end(page):
     ((end, _),) = calls(page, r"page\.finish")
     assert max(number for number, _ in calls(page, r"claims\.\w+")) <= end
-    assert ast.unparse(ast.parse(code_cells(page)[end].source).body[-1]) == "page.finish()"
+    assert ast.unparse(trees(page)[end].body[-1]) == "page.finish()"
 
 
 def test_random_numbers_come_from_named_streams(page):
