@@ -10,6 +10,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 from stlcore.lazy import extra
@@ -118,9 +119,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         repository.check_here()
-        with extra("book"):
-            from nbclient.exceptions import DeadKernelError
-            from papermill.exceptions import PapermillExecutionError
+        import_module("stlcore.pages.runner")  # what every command needs
     except (UsageError, ModuleNotFoundError) as error:
         print(f"stlcore: {error}", file=sys.stderr)
         return 2
@@ -131,15 +130,6 @@ def main(arguments: list[str] | None = None) -> int:
     except UsageError as error:
         print(f"stlcore: {error}", file=sys.stderr)
         return 2
-    except PapermillExecutionError as error:
-        last = str(error.evalue).strip() or error.ename
-        print(f"stlcore: {options.page} failed with {error.ename}: {last}", file=sys.stderr)
-        for note in getattr(error, "__notes__", []):
-            print(f"stlcore: {note}", file=sys.stderr)
-        return 3 if error.ename == "ClaimError" else 1
-    except DeadKernelError:
-        print(f"stlcore: {options.page} failed: its kernel died; is memory short?", file=sys.stderr)
-        return 1
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -171,6 +161,26 @@ def _list(options) -> int:
 
 
 def _run(options) -> int:
+    try:
+        with extra("book"):
+            from nbclient.exceptions import DeadKernelError
+            from papermill.exceptions import PapermillExecutionError
+    except ModuleNotFoundError as error:
+        raise UsageError(str(error)) from None
+    try:
+        return _run_and_report(options)
+    except PapermillExecutionError as error:
+        last = str(error.evalue).strip() or error.ename
+        print(f"stlcore: {options.page} failed with {error.ename}: {last}", file=sys.stderr)
+        for note in getattr(error, "__notes__", []):
+            print(f"stlcore: {note}", file=sys.stderr)
+        return 3 if error.ename == "ClaimError" else 1
+    except DeadKernelError:
+        print(f"stlcore: {options.page} failed: its kernel died; is memory short?", file=sys.stderr)
+        return 1
+
+
+def _run_and_report(options) -> int:
     from stlcore.pages.runner import find_page, keep_results, read_parameters, run_page
 
     if options.end_with_caller:

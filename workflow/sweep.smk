@@ -15,6 +15,7 @@ localrules:
 
 
 PLAN = json.loads(Path("plan.json").read_text(encoding="utf-8"))
+SET_THREADS = " ".join(f'{name}="${{{name}:-1}}"' for name in THREADS)
 
 
 onstart:
@@ -41,10 +42,8 @@ rule chunk:
     resources:
         mem_mb=3000,
         runtime=120,
-    params:
-        threads=" ".join(f'{name}="${{{name}:-1}}"' for name in THREADS),
     log:
         "chunks/{chunk}.log",
     shell:
-        "{params.threads} MPLBACKEND=agg exec {sys.executable:q} -m stlcore.pages.sweep"
+        "{SET_THREADS} MPLBACKEND=agg exec {sys.executable:q} -m stlcore.pages.sweep"
         " {wildcards.chunk} > {log} 2>&1"

@@ -6,10 +6,9 @@ import ast
 import json
 import math
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, get_args
-
-import numpy as np
 
 from stlcore.pages import repository
 
@@ -118,7 +117,7 @@ def _fits(value: Any, rule: Rule) -> bool:
         )
     if rule.kind in (str, bool):
         return isinstance(value, rule.kind)
-    accepted = (int, np.integer) if rule.kind is int else (int, float, np.number)
+    accepted = Integral if rule.kind is int else Real  # those of numpy, too
     if isinstance(value, bool) or not isinstance(value, accepted):
         return False
     above = value > rule.low if rule.low_open else value >= rule.low

@@ -32,15 +32,15 @@ from stlcore.pages.parameters import by_profile, check_value, find_type, read_va
 from stlcore.pages.provenance import NUMBERS_MIME, RECORD_MIME, WORDS_MIME
 from stlcore.pages.repository import UsageError
 
+# What only a run needs, papermill and Jupyter's client, is imported there: most who come here look
+# for pages. For the same reason jupytext does without its own part of a Jupyter server.
+for part in ("sync_contentsmanager", "async_contentsmanager"):
+    sys.modules.setdefault(f"jupytext.{part}", None)
+
 with extra("book"):
     import jupytext
     import nbformat
-    import papermill
     import psutil
-    from ipykernel.kernelspec import get_kernel_dict
-    from jupyter_client import AsyncKernelManager
-    from jupyter_client.kernelspec import KernelSpec
-    from nbclient.exceptions import DeadKernelError
 
 __all__ = [
     "NotebookPage",
@@ -250,6 +250,10 @@ def run_page(
     papermill.exceptions.PapermillExecutionError
         If a cell fails; its note says where the notebook as far as it came is.
     """
+    with extra("book"):
+        import papermill
+        from nbclient.exceptions import DeadKernelError
+
     check_parameters(page, parameters)
     output = output.absolute()
     if output.suffix != ".ipynb":
@@ -299,11 +303,14 @@ def run_page(
     return record
 
 
-def _this_python(scratch: Path) -> type[AsyncKernelManager]:
+def _this_python(scratch: Path) -> type:
     """Starts kernels of the Python that runs this, whatever kernels the reader has installed.
 
     Their temporary files go to ``scratch``, for a kernel that is stopped does not tidy up.
     """
+    from ipykernel.kernelspec import get_kernel_dict
+    from jupyter_client import AsyncKernelManager
+    from jupyter_client.kernelspec import KernelSpec
 
     class ThisPython(AsyncKernelManager):
         @property

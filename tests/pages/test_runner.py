@@ -10,6 +10,7 @@ import jupytext
 import nbformat
 import numpy as np
 import pandas as pd
+import papermill
 import pytest
 
 import stlcore.pages.runner
@@ -314,7 +315,7 @@ def test_a_page_that_fails_leaves_the_target_alone(project, remembered, fail):
     output.write_text("the last good run")
     output.with_suffix(".json").write_text('{"provenance": "its record"}')
     error = "ClaimError" if fail == "claim" else "RuntimeError"
-    with pytest.raises(stlcore.pages.runner.papermill.PapermillExecutionError, match=error):
+    with pytest.raises(papermill.PapermillExecutionError, match=error):
         run_page(find_page("c90"), output, {"fail": fail})
     assert sorted(os.listdir(output.parent)) == ["c90_tiny.ipynb", "c90_tiny.json"]
     assert output.read_text() == "the last good run"
