@@ -13,7 +13,6 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from stlcore.lazy import extra
 from stlcore.pages import repository
 from stlcore.pages.repository import UsageError
 
@@ -161,15 +160,17 @@ def _list(options) -> int:
 
 
 def _run(options) -> int:
+    from stlcore.pages.runner import load_papermill
+
     try:
-        with extra("book"):
-            from nbclient.exceptions import DeadKernelError
-            from papermill.exceptions import PapermillExecutionError
+        papermill = load_papermill()
     except ModuleNotFoundError as error:
         raise UsageError(str(error)) from None
+    from nbclient.exceptions import DeadKernelError
+
     try:
         return _run_and_report(options)
-    except PapermillExecutionError as error:
+    except papermill.PapermillExecutionError as error:
         last = str(error.evalue).strip() or error.ename
         print(f"stlcore: {options.page} failed with {error.ename}: {last}", file=sys.stderr)
         for note in getattr(error, "__notes__", []):

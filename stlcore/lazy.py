@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
-__all__ = ["extra", "hand_on"]
+__all__ = ["extra", "hand_on", "without"]
 
 
 def hand_on(
@@ -61,3 +61,26 @@ def extra(name: str) -> Iterator[None]:
             f"this part of stlcore needs {error.name}: pip install 'stlcore[{name}]'",
             name=error.name,
         ) from None
+
+
+@contextmanager
+def without(*modules: str) -> Iterator[None]:
+    """Imports that do without some modules, as if those were not installed.
+
+    For what a package takes along if it can, and nobody here uses. Afterwards the modules can
+    be imported as ever; those that were before stay.
+
+    Examples
+    --------
+    >>> with without("xml.sax"):
+    ...     import xml.sax
+    Traceback (most recent call last):
+    ModuleNotFoundError: import of xml.sax halted; None in sys.modules
+    """
+    absent = [name for name in modules if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(absent))
+    try:
+        yield
+    finally:
+        for name in absent:
+            del sys.modules[name]

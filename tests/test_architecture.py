@@ -108,7 +108,7 @@ def test_a_loop_over_arrays_starts_with_little():
         ("stlcore.pages.page", {"scipy.stats"}),
         ("stlcore.metrics.distances", set()),
         # Every start of the pipeline looks for pages; lark comes with JupyterLab.
-        ("stlcore.pages.runner", {"numpy", "pandas", "papermill", "jupyter_client", "lark"}),
+        ("stlcore.pages.runner", {"numpy", "pandas", "papermill", "tornado", "lark"}),
     ],
 )
 def test_a_categorical_page_starts_without_torch(module, slow):

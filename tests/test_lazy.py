@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from stlcore.lazy import extra, hand_on
+from stlcore.lazy import extra, hand_on, without
 
 
 def test_a_name_is_imported_when_it_is_asked_for():
@@ -29,3 +29,16 @@ def test_a_missing_extra_is_one_sentence():
 def test_an_error_inside_a_package_that_is_there_stays():
     with pytest.raises(ImportError, match="cannot import name 'nothing'"), extra("torch"):
         from json import nothing  # noqa: F401
+
+
+def test_an_import_does_without_a_module_and_the_next_one_has_it(monkeypatch):
+    monkeypatch.delitem(sys.modules, "xml.sax", raising=False)
+    before = sys.modules["json"]
+    with without("xml.sax", "json"):
+        assert sys.modules["json"] is before, "what is there stays"
+        with pytest.raises(ImportError):
+            import xml.sax
+    import xml.sax
+
+    assert xml.sax.__name__ == "xml.sax"
+    assert sys.modules["json"] is before

@@ -24,20 +24,18 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from stlcore.lazy import extra
+from stlcore.lazy import extra, without
 from stlcore.pages import provenance, repository
 from stlcore.pages.parameters import by_profile, check_value, find_type, read_value
 from stlcore.pages.provenance import NUMBERS_MIME, RECORD_MIME, WORDS_MIME
 from stlcore.pages.repository import UsageError
 
-# What only a run needs, papermill and Jupyter's client, is imported there: most who come here look
-# for pages. For the same reason jupytext does without its own part of a Jupyter server.
-for part in ("sync_contentsmanager", "async_contentsmanager"):
-    sys.modules.setdefault(f"jupytext.{part}", None)
-
-with extra("book"):
+# Most who come here look for pages: what only a run needs is imported there, and jupytext does
+# without its own part of a Jupyter server.
+with extra("book"), without("jupytext.sync_contentsmanager", "jupytext.async_contentsmanager"):
     import jupytext
     import nbformat
     import psutil
@@ -51,6 +49,7 @@ __all__ = [
     "executed_records",
     "find_page",
     "imports",
+    "load_papermill",
     "pages",
     "pair",
     "read_parameters",
@@ -220,6 +219,13 @@ def _has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
+def load_papermill() -> ModuleType:
+    """Papermill, which only a run needs, without what it has for notebooks in Hadoop."""
+    with extra("book"), without("pyarrow.fs"):
+        import papermill
+    return papermill
+
+
 def run_page(
     page: NotebookPage, output: Path, parameters: dict[str, Any], *, surprises: bool = False
 ) -> dict[str, Any]:
@@ -250,9 +256,8 @@ def run_page(
     papermill.exceptions.PapermillExecutionError
         If a cell fails; its note says where the notebook as far as it came is.
     """
-    with extra("book"):
-        import papermill
-        from nbclient.exceptions import DeadKernelError
+    papermill = load_papermill()
+    from nbclient.exceptions import DeadKernelError
 
     check_parameters(page, parameters)
     output = output.absolute()

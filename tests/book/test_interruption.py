@@ -18,8 +18,8 @@ import pytest
 from stlcore.pages.repository import ROOT
 from stlcore.pages.runner import find_page
 
-LEFT_OUT = ("_build", "runs", "__pycache__", ".venv", ".git", ".hypothesis", ".*_cache")
-PARTS = ("beyond", "guide", "recursive_stability", "tv_bounds")  # one of five is enough
+LEFT_OUT = ("_build", "runs", ".venv", ".git", ".hypothesis", ".*_cache")
+PARTS = ("contamination", "guide", "recursive_stability", "tv_bounds")  # one of five is enough
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def kernels(process):
 def test_killed_in_the_middle_of_a_page(copy):
     if not (ROOT / ".venv" / ".done").exists():
         pytest.skip("needs the environment that 'make env' creates")
-    page = find_page("c02")
+    page = find_page("n06")
     text = copy / page.path.relative_to(ROOT)
     source = text.read_text(encoding="utf-8")
     assert "rounds: Count = 60" in source
@@ -86,7 +86,7 @@ def test_killed_in_the_middle_of_a_page(copy):
     record = json.loads(executed.with_suffix(".json").read_text(encoding="utf-8"))
     assert record["provenance"]["parameters"]["rounds"] == 61
     nbformat.validate(nbformat.read(executed, as_version=4))
-    assert not list(executed.parent.glob(".c*")), "the killed run left its folder behind"
+    assert not list(executed.parent.glob(".n*")), "the killed run left its folder behind"
     # Only the page that changed was run again.
     others = [p for p in executed.parent.glob("*.json") if p.stem != executed.stem]
     for path in others:
