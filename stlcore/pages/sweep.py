@@ -19,9 +19,7 @@ import sys
 from collections.abc import Iterable
 from itertools import product
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from stlcore.lazy import extra
 from stlcore.pages import repository
@@ -40,6 +38,9 @@ with extra("book"):
     from IPython.core.interactiveshell import InteractiveShell
     from IPython.utils.capture import capture_output
     from traitlets.config import Config
+
+if TYPE_CHECKING:  # slow to import, and who only starts a sweep has no table
+    import pandas as pd
 
 __all__ = ["count_surprises", "gather", "plan", "run_cells", "run_chunk", "write_plan"]
 
@@ -243,6 +244,8 @@ def gather(records: Iterable[Path], folder: Path) -> None:
     otherwise than the page expects is in it, with ``surprising``. What each figure draws is in
     a table of the figure's name.
     """
+    import pandas as pd
+
     tables: dict[str, list[pd.DataFrame]] = {}
     for path in records:
         record = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -278,6 +281,8 @@ def count_surprises(records: Iterable[dict[str, Any]]) -> pd.DataFrame:
     pandas.DataFrame
         ``id``, ``control_of``, ``false_alarm`` as the page states it, ``runs``, ``surprises``.
     """
+    import pandas as pd
+
     rows = pd.DataFrame([row for record in records for row in record["claims"]])
     rows["control_of"] = rows["control_of"].fillna("")
     by_claim = rows.groupby(["id", "control_of"], sort=False)
