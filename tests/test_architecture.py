@@ -105,7 +105,7 @@ def test_a_loop_over_arrays_starts_with_little():
 @pytest.mark.parametrize(
     ("module", "slow"),
     [
-        ("stlcore.pages.page", {"scipy.stats"}),
+        ("stlcore.pages.page", {"scipy", "matplotlib"}),
         ("stlcore.metrics.distances", set()),
         # Every start of the pipeline looks for pages; lark comes with JupyterLab.
         ("stlcore.pages.runner", {"numpy", "pandas", "papermill", "tornado", "lark"}),

@@ -1,6 +1,7 @@
 """The files that set a machine up agree with each other."""
 
 import ast
+import json
 import re
 import shutil
 import subprocess
@@ -217,17 +218,17 @@ def light(tmp_path_factory):
         source.mkdir(exist_ok=True)
         copy(ROOT / name, source / name)
     quiet = {"check": True, "capture_output": True}
-    wheel = ["wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, source]
-    subprocess.run([sys.executable, "-m", "pip", *wheel], **quiet)
+    python = ["--offline", "--quiet", "--python", sys.executable]
+    wheel = ["build", "--wheel", "--no-build-isolation", "--out-dir", folder, source]
+    subprocess.run([find_uv_bin(), *wheel, *python], **quiet)
     venv.create(folder / "env", symlinks=True)
     (site,) = (folder / "env" / "lib").glob("python*/site-packages")
     for name in ("numpy", "scipy", "pandas", "tqdm"):
         put_in(site, name, set())
     (built,) = folder.glob("stlcore-*.whl")
-    python = folder / "env" / "bin" / "python"
-    install = ["install", "--no-deps", "--no-index", "--target", site, built]
-    subprocess.run([sys.executable, "-m", "pip", *install], **quiet)
-    return python, folder
+    install = ["pip", "install", "--no-deps", "--target", site, built]
+    subprocess.run([find_uv_bin(), *install, *python], **quiet)
+    return folder / "env" / "bin" / "python", folder
 
 
 def call(light, *arguments):
@@ -261,22 +262,46 @@ def test_a_light_environment_keeps_checkpoints(light):
     assert done.stdout.split() == ["10"], done.stderr
 
 
-@pytest.mark.parametrize(
-    ("code", "extra"),
-    [
-        ("from stlcore.learners import GPT2", "torch"),
-        ("from stlcore.stability import leave_one_out", "torch"),
-        ("from stlcore.metrics import fidelity", "images"),
-        ("from stlcore.data import digits; digits()", "images"),
-        ("import stlcore.data.tokens", "text"),
-        ("from stlcore.pages import Page", "book"),
-        ("from stlcore.pages import theme", "book"),
-    ],
-)
-def test_a_missing_extra_is_one_sentence_that_names_it(light, code, extra):
-    done = call(light, "-c", code)
-    last = done.stderr.strip().splitlines()[-1]
-    assert last.endswith(f"pip install 'stlcore[{extra}]'")
+#: Runs each code in a process of its own, which begins with what every one of them would load.
+EACH = """import json, multiprocessing, sys
+import numpy, pandas, scipy.special
+
+def last_line(code, out):
+    try:
+        exec(code, {})
+    except BaseException as error:
+        out.send(f"{type(error).__name__}: {error}")
+    else:
+        out.send("nothing was raised")
+
+context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+if __name__ == "__main__":
+    for code in json.loads(sys.argv[1]):
+        here, there = context.Pipe()
+        process = context.Process(target=last_line, args=(code, there))
+        process.start()
+        print(here.recv())
+        process.join()
+"""
+
+
+def test_a_missing_extra_is_one_sentence_that_names_it(light):
+    extras = {
+        "from stlcore.learners import GPT2": "torch",
+        "from stlcore.stability import leave_one_out": "torch",
+        "from stlcore.metrics import fidelity": "images",
+        "from stlcore.data import digits; digits()": "images",
+        "import stlcore.data.tokens": "text",
+        "from stlcore.pages import Page": "book",
+        "from stlcore.pages import theme": "book",
+    }
+    script = light[1] / "each.py"
+    script.write_text(EACH, encoding="utf-8")
+    done = call(light, script, json.dumps(list(extras)))
+    assert done.returncode == 0, done.stderr
+    for said, (code, extra) in zip(done.stdout.splitlines(), extras.items(), strict=True):
+        assert said.startswith("ModuleNotFoundError: "), code
+        assert said.endswith(f"pip install 'stlcore[{extra}]'"), code
 
 
 @pytest.mark.parametrize("command", ["list", "run c02", "claims", "student c02 -o c02.ipynb"])

@@ -15,7 +15,6 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtri
 
 from stlcore.pages.claim import MARKS, OPEN, REFUTED, REPRODUCED, Check, Claim, Mark, Relation
 from stlcore.pages.claims_table import table
@@ -170,6 +169,8 @@ class Claims:
         "not testable here", which does not fail a page that a reader runs at
         smaller sizes.
         """
+        from scipy.special import ndtri  # slow to import, and few pages need it
+
         check = Check(z, ">=", float(-ndtri(level)))
         rate = level * check.measured.size
         claim = self._record(

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable
 
 import pandas as pd
-from scipy.special import betaincinv
 
 from stlcore.pages.claim import OPEN, REFUTED, REPRODUCED
 from stlcore.pages.sources import read_sources
@@ -216,6 +215,8 @@ def _seeds(seeds: dict[str, pd.DataFrame], links: dict[str, str]) -> list[str]:
     """What became of the claims under other seeds, as a Markdown table with a line for a page."""
     if not seeds:
         return []
+    from scipy.special import betaincinv  # slow to import, and no page needs it
+
     lines = ["## Under other seeds", "", SEEDS, ""]
     head = ("page", "seeds", "claims", "their stated rates, summed", "came out otherwise (runs)")
     head += ("limit of a claim's rate", "controls", "not rejected (runs)")
