@@ -11,10 +11,12 @@ __getattr__, __all__ = hand_on(
         "distances": [
             "deviation_test",
             "difference_score",
+            "mass_outside",
             "mean_score",
             "mean_square_test",
             "student_score",
             "total_variation",
+            "total_variation_with_tails",
             "trapezoid",
             "wasserstein_atoms",
         ],

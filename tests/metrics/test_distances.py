@@ -10,10 +10,12 @@ from scipy.stats import t as student
 from stlcore.metrics.distances import (
     deviation_test,
     difference_score,
+    mass_outside,
     mean_score,
     mean_square_test,
     student_score,
     total_variation,
+    total_variation_with_tails,
 )
 from stlcore.streams import stream
 
@@ -242,6 +244,20 @@ def test_distance_knows_what_lies_outside():
     got = total_variation(norm.pdf(x), norm.pdf(x - 1), x)
     # Of the distance, half the gap beyond 0 is missing; the error covers it.
     assert got.error > normal_distance(1) - got.value > 0.1
+
+
+@pytest.mark.parametrize("reach", [0.5, 2.0])
+def test_tails_are_one_more_cell(reach):
+    """Exact where one law ends on the grid or the larger one is the same outside."""
+    x = np.linspace(-reach, reach, 2001)
+    wide, inside = norm.pdf(x), 1.25 * np.clip((0.4 - np.abs(x)) / 1e-9 + 0.5, 0, 1)
+    assert mass_outside(np.array([wide, inside]), x) == pytest.approx(
+        [2 * norm.sf(reach), 0], abs=1e-6
+    )
+    exact = 1 - np.diff(norm.cdf([-0.4, 0.4]))[0]  # where the uniform law is the larger one
+    assert total_variation_with_tails(wide, inside, x) == pytest.approx(exact, abs=1e-3)
+    assert total_variation_with_tails(inside, wide, x) == pytest.approx(exact, abs=1e-3)
+    assert total_variation(wide, inside, x).value < exact - 0.9 * norm.sf(reach)
 
 
 def test_distance_is_a_norm_on_any_grid():
