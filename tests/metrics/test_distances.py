@@ -255,9 +255,10 @@ def test_tails_are_one_more_cell(reach):
         [2 * norm.sf(reach), 0], abs=1e-6
     )
     exact = 1 - np.diff(norm.cdf([-0.4, 0.4]))[0]  # where the uniform law is the larger one
-    assert total_variation_with_tails(wide, inside, x) == pytest.approx(exact, abs=1e-3)
-    assert total_variation_with_tails(inside, wide, x) == pytest.approx(exact, abs=1e-3)
-    assert total_variation(wide, inside, x).value < exact - 0.9 * norm.sf(reach)
+    assert total_variation_with_tails(wide, inside, x) == pytest.approx(exact, abs=3e-3)
+    assert total_variation_with_tails(inside, wide, x) == pytest.approx(exact, abs=3e-3)
+    without = total_variation(wide, inside, x).value
+    assert without == pytest.approx(exact - norm.sf(reach), abs=3e-3)
 
 
 def test_distance_is_a_norm_on_any_grid():
