@@ -334,7 +334,7 @@ def total_variation(p, q, *axes) -> Distance:
     value = _absolute_integral(difference, axes) / 2
     half = (..., *[slice(None, None, 2)] * len(axes))
     coarse = _absolute_integral(difference[half], [axis[::2] for axis in axes]) / 2
-    outside = np.abs(1 - trapezoid(p, axes)) + np.abs(1 - trapezoid(q, axes))
+    outside = np.abs(mass_outside(p, *axes)) + np.abs(mass_outside(q, *axes))
     return Distance(value, np.abs(value - coarse) + outside / 2)
 
 
